@@ -1,0 +1,1 @@
+"""Progressively grown conditional GAN (Schuette et al. 2021)."""

@@ -1,0 +1,1 @@
+"""DenseNet-121 trained on synthetic images and tested on real ones."""

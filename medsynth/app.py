@@ -1,0 +1,163 @@
+"""The command line that every script of the suite shares.
+
+A script builds a parser, and hands it with its main function to `run`. Mistakes
+of the user end in one line on standard error and exit code 2.
+"""
+
+import argparse
+import importlib.util
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from medsynth.errors import DependencyError, MedsynthError
+from medsynth.files import explain_os_error
+
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(EXIT_USER_ERROR, f"{self.prog}: error: {message}\n")
+
+
+def parser(description: str, **options: Any) -> argparse.ArgumentParser:
+    """Return an argument parser whose help text keeps the line breaks of `description`."""
+    return _Parser(
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        **options,
+    )
+
+
+def add_config_options(target: argparse.ArgumentParser, presets: dict[str, Any], default: str) -> None:
+    """Add --preset, --set and --dry-run, the options of every training script."""
+    target.add_argument(
+        "--preset",
+        default=default,
+        metavar="NAME",
+        help=f"table of settings to start from: {', '.join(presets)} (default: %(default)s)",
+    )
+    target.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="overrides",
+        help="change one setting, e.g. --set schedule.total_kimg=100; may be given many times",
+    )
+    target.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="check data and settings, build the networks, print what would run, and stop before the first step",
+    )
+
+
+def non_negative_seed(text: str) -> int:
+    """Parse a random seed: an integer from 0 to 2^32 - 1, the range of numpy's generators."""
+    try:
+        value = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"an integer was expected. Received: {text!r}") from None
+    if not 0 <= value < 2**32:
+        raise argparse.ArgumentTypeError(f"a seed from 0 to 4294967295 was expected. Received: {value}")
+    return value
+
+
+def power_of_two(text: str) -> int:
+    """Parse an image resolution: a power of two from 4 to 4096."""
+    try:
+        value = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"a resolution was expected. Received: {text!r}") from None
+    if value < 4 or value > 4096 or value & (value - 1):
+        raise argparse.ArgumentTypeError(f"a power of two from 4 to 4096 was expected. Received: {value}")
+    return value
+
+
+def refuse_other_clone(script: Path) -> None:
+    """Stop where `script` lies in one checkout and the imported package in another.
+
+    Two clones share one environment easily; the second one's scripts would then
+    silently run the first one's code.
+
+    Raises:
+        DependencyError: The imported package is not the one beside the script.
+    """
+    script_root = script.resolve().parents[1]
+    package_root = Path(__file__).resolve().parents[1]
+    if (script_root / "medsynth").is_dir() and script_root != package_root:
+        raise DependencyError(
+            f"This script belongs to {script_root}, but the installed medsynth package to another checkout. "
+            f"Install this one: pip install -e '{script_root}[cpu]'.",
+            received=package_root,
+        )
+
+
+def require_tensorflow() -> None:
+    """Stop with the remedy where TensorFlow is not installed, and quieten its start-up messages.
+
+    Raises:
+        DependencyError: No TensorFlow in this environment.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    if os.environ["KERAS_BACKEND"] != "tensorflow":
+        raise DependencyError(
+            "Training and inference run on Keras' tensorflow backend; unset KERAS_BACKEND.",
+            received=f"KERAS_BACKEND={os.environ['KERAS_BACKEND']}",
+        )
+    if importlib.util.find_spec("tensorflow") is None:
+        raise DependencyError(
+            "TensorFlow is needed. Install it with pip install -e '.[cpu]', or '.[gpu]' on a machine with "
+            "an NVIDIA GPU (one of the two, never both).",
+            received="an environment without tensorflow",
+        )
+
+
+def run(
+    script: str,
+    arguments_parser: argparse.ArgumentParser,
+    main: Callable[[argparse.Namespace], None],
+    *,
+    needs_tensorflow: bool = True,
+) -> NoReturn:
+    """Parse the command line, run `main`, and exit.
+
+    Args:
+        script: The script's `__file__`.
+        arguments_parser: As made by `parser`.
+        main: Takes the parsed arguments. It imports TensorFlow itself, so that
+            `--help` and mistakes in the command line answer at once.
+        needs_tensorflow: Whether to check for TensorFlow before `main`.
+    """
+    arguments = arguments_parser.parse_args()
+    try:
+        refuse_other_clone(Path(script))
+        if needs_tensorflow:
+            require_tensorflow()
+        main(arguments)
+    except MedsynthError as error:
+        _fail(arguments_parser.prog, error)
+    except OSError as error:
+        explained = explain_os_error(error)
+        if explained is None:
+            raise
+        _fail(arguments_parser.prog, explained)
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command goes on from the last saved state", file=sys.stderr)
+        sys.exit(EXIT_INTERRUPTED)
+    sys.exit(0)
+
+
+def _fail(program: str, error: MedsynthError) -> NoReturn:
+    sys.stdout.flush()
+    print(f"{program}: error: {error}", file=sys.stderr)
+    sys.exit(EXIT_USER_ERROR)
+
+

@@ -1,0 +1,1 @@
+"""Images and tables: reading, writing, checking, and the built-in examples."""

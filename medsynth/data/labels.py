@@ -1,0 +1,142 @@
+"""Label tables: the csv beside the records, and what is computed from labels alone."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from medsynth.data.tfrecords import read_labels
+from medsynth.errors import DataError
+from medsynth.files import atomic_path
+
+PATH_COLUMNS = ("Path", "path")
+LabelMatrix = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class LabelTable:
+    """The rows of a split's csv.
+
+    Attributes:
+        paths: One source path per row, in csv order.
+        names: The label columns.
+        values: float32 [N, L], 0 or 1, in csv order.
+        path_column: The header of the path column as it stands in the file.
+    """
+
+    paths: tuple[str, ...]
+    names: tuple[str, ...]
+    values: LabelMatrix
+    path_column: str = "Path"
+
+
+def read_csv(path: Path, **options: object) -> pd.DataFrame:
+    """Read a csv file with pandas.
+
+    Raises:
+        DataError: Missing, empty or no csv.
+    """
+    try:
+        return pd.read_csv(path, **options)  # type: ignore[call-overload, no-any-return]
+    except FileNotFoundError:
+        raise DataError("A csv file was expected here.", received="no such file", path=path) from None
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError, ValueError) as error:
+        raise DataError("The file is no readable csv.", received=error, path=path) from None
+
+
+def read_label_table(split_folder: Path) -> LabelTable:
+    """Read <split>/<split>.csv: a path column, then label columns of zeros and ones.
+
+    Raises:
+        DataError: Missing file or column, or a label that is not 0 or 1 (with its row).
+    """
+    path = split_folder / f"{split_folder.name}.csv"
+    frame = read_csv(path)
+    if frame.shape[1] == 0 or frame.columns[0] not in PATH_COLUMNS:
+        raise DataError("The first column must be Path.", received=list(frame.columns[:1]), path=path)
+    names = tuple(str(name) for name in frame.columns[1:])
+    values = frame.iloc[:, 1:].apply(pd.to_numeric, errors="coerce").to_numpy(np.float32)
+    wrong = np.argwhere(~np.isin(values, (0.0, 1.0)))
+    if len(wrong):
+        row, column = wrong[0]
+        raise DataError(
+            f"Labels are 0 or 1; line {row + 2}, column {names[column]!r} is neither.",
+            received=repr(frame.iat[row, column + 1]),
+            path=path,
+        )
+    return LabelTable(tuple(frame.iloc[:, 0].astype(str)), names, values, str(frame.columns[0]))
+
+
+def write_label_table(split_folder: Path, table: LabelTable) -> None:
+    """Write <split>/<split>.csv atomically; labels print as 1.0 and 0.0."""
+    frame = pd.DataFrame(table.values.astype(np.float64), columns=list(table.names))
+    frame.insert(0, table.path_column, list(table.paths))
+    with atomic_path(split_folder / f"{split_folder.name}.csv") as temporary:
+        frame.to_csv(temporary, index=False, lineterminator="\n")
+
+
+def record_order(num_images: int) -> npt.NDArray[np.int64]:
+    """Return the published order of records: RandomState(123) shuffles range(N).
+
+    Record i of every .tfrecords file, and row i of the .labels file, belong to
+    csv row `record_order(N)[i]`.
+    """
+    order = np.arange(num_images)
+    np.random.RandomState(123).shuffle(order)
+    return order
+
+
+@dataclass(frozen=True)
+class SplitLabels:
+    """The labels of a split in record order.
+
+    Attributes:
+        names: The label columns.
+        values: float32 [N, L]; row i belongs to record i.
+    """
+
+    names: tuple[str, ...]
+    values: LabelMatrix
+
+
+def read_split_labels(split_folder: Path) -> SplitLabels:
+    """Read a split's .labels and check them against its csv.
+
+    Raises:
+        DataError: They differ in rows, columns or content.
+    """
+    table = read_label_table(split_folder)
+    values = read_labels(split_folder)
+    if values.shape != table.values.shape:
+        raise DataError(
+            f"{split_folder.name}.csv has {table.values.shape[0]} rows and {table.values.shape[1]} labels, and "
+            "the .labels file beside it must have the same.",
+            received=f"{values.shape[0]} rows and {values.shape[1]} labels",
+            path=split_folder,
+        )
+    different = np.flatnonzero((values != table.values[record_order(len(values))]).any(axis=1))
+    if len(different):
+        raise DataError(
+            f"Labels and csv disagree; the first differing record is {different[0]}. Build the dataset again.",
+            received=f"{len(different)} differing records",
+            path=split_folder,
+        )
+    return SplitLabels(table.names, values)
+
+
+def require_positives(names: tuple[str, ...], values: LabelMatrix, place: Path) -> None:
+    """Refuse label columns without a single positive: nothing can be learnt or measured for them.
+
+    Raises:
+        DataError: Names every such column.
+    """
+    empty = [name for name, count in zip(names, values.sum(axis=0), strict=True) if count == 0]
+    if empty:
+        raise DataError(
+            "Every label needs a positive example; drop these columns when the dataset is built "
+            "(--drop-empty-labels) or add images that have them.",
+            received=f"no positives for {', '.join(empty)}",
+            path=place,
+        )

@@ -1,0 +1,137 @@
+"""Files that are either whole or absent, and clear words when a disk says no."""
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from medsynth.errors import DataError, RunFolderError
+
+_WRITE_ERRORS = {
+    errno.ENOSPC: "No space is left on the disk; free some and run the same command again.",
+    errno.EDQUOT: "The disk quota is used up; free some space and run the same command again.",
+    errno.EACCES: "No permission to write here; choose another folder or change its permissions.",
+    errno.EPERM: "No permission to write here; choose another folder or change its permissions.",
+    errno.EROFS: "This file system is read-only; choose another folder.",
+    errno.ENOTDIR: "A folder was expected where a file lies.",
+    errno.EEXIST: "A folder was expected where a file lies.",
+}
+
+
+def explain_os_error(error: OSError) -> RunFolderError | None:
+    """Return the user-facing error for a failed write, or None where it is no such thing."""
+    sentence = _WRITE_ERRORS.get(error.errno or 0)
+    if sentence is None:
+        return None
+    return RunFolderError(sentence, received=error.strerror, path=error.filename)
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Raise a failed write as an error that names `path`."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        explained = explain_os_error(error)
+        if explained is None:
+            raise
+        raise explained from error
+
+
+def make_folder(path: Path) -> Path:
+    """Create `path` with its parents and return it.
+
+    Raises:
+        RunFolderError: It cannot be made or written to.
+    """
+    with _explained(path):
+        path.mkdir(parents=True, exist_ok=True)
+        if not os.access(path, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+    return path
+
+
+def _flush(path: Path) -> None:
+    """Force the contents of a file, or the entries of a folder, onto the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary name beside `path`; on success it becomes `path`, on failure it vanishes.
+
+    The temporary name keeps the ending of `path`, since some libraries choose the form by it.
+    What is written may be a file or a folder; a folder replaces an older one of that name.
+
+    Raises:
+        RunFolderError: No space, no permission or a read-only disk.
+    """
+    temporary = path.with_name(f".{os.getpid()}.partial.{path.name}")
+    try:
+        with _explained(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            if temporary.is_dir():
+                for entry in temporary.iterdir():
+                    _flush(entry)
+            _flush(temporary)
+            if path.is_dir():
+                shutil.rmtree(path)
+            temporary.replace(path)
+            _flush(path.parent)
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically (UTF-8)."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON, atomically. NaN and infinity are refused, as JSON has neither."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        DataError: It is missing or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError("A JSON file was expected here.", received="no such file", path=path) from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError("The file is not valid JSON.", received=error, path=path) from None
+
+
+def require_folder(path: Path, what: str) -> Path:
+    """Return `path` if it is an existing folder.
+
+    Args:
+        path: The folder.
+        what: What it should hold, for the message ("the prepared dataset").
+
+    Raises:
+        DataError: It does not exist or is not a folder.
+    """
+    if not path.is_dir():
+        received = "a file" if path.is_file() else "no such folder"
+        raise DataError(f"A folder with {what} was expected here.", received=received, path=path)
+    return path

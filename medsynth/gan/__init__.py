@@ -1,0 +1,1 @@
+"""Generative adversarial networks: layers, losses, schedule, steps, loop, sampling."""

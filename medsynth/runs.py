@@ -1,0 +1,107 @@
+"""The results folder of one training: whose it is, its lock, its settings, its log."""
+
+import fcntl
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TextIO
+
+from medsynth.config import describe_differences
+from medsynth.errors import RunFolderError
+from medsynth.files import make_folder, read_json, write_json, write_text
+
+CONFIG_NAME = "config.json"
+DONE_NAME = "_training-done.txt"
+LOCK_NAME = ".training.lock"
+
+
+class RunFolder:
+    """A results folder, held by one process for the time of a training.
+
+    Entering it takes the lock (released by the system even after kill -9),
+    compares the settings with those of an earlier run in the same folder, and
+    opens log.txt. The same settings mean: go on with that run.
+
+    Args:
+        path: The folder; made where it does not exist.
+        settings: Everything that the result depends on, as a flat dictionary
+            that JSON can hold.
+
+    Raises:
+        RunFolderError: Another training holds it, it was begun with other
+            settings (the message says which), or it cannot be written.
+    """
+
+    def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
+        self.path = path
+        self.settings: dict[str, Any] = json.loads(json.dumps(settings))
+        self._lock: TextIO | None = None
+        self._log: TextIO | None = None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether an earlier run in this folder came to its end."""
+        return (self.path / DONE_NAME).is_file()
+
+    def __enter__(self) -> Self:
+        make_folder(self.path)
+        self._lock = (self.path / LOCK_NAME).open("a+")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._lock.seek(0)
+            holder = self._lock.read().strip() or "another process"
+            self._lock.close()
+            raise RunFolderError(
+                "Another training is running in this folder; wait for it or choose another folder.",
+                received=holder,
+                path=self.path,
+            ) from None
+        try:
+            self._claim()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def _claim(self) -> None:
+        if self._lock is None:
+            raise RuntimeError("the lock is taken first")
+        self._lock.truncate(0)
+        self._lock.write(f"process {os.getpid()}")
+        self._lock.flush()
+        config_path = self.path / CONFIG_NAME
+        if config_path.exists():
+            difference = describe_differences(read_json(config_path), self.settings)
+            if difference:
+                raise RunFolderError(
+                    "This folder holds a run with other settings; choose another folder or the same settings.",
+                    received=difference,
+                    path=self.path,
+                )
+        else:
+            write_json(config_path, self.settings)
+        self._log = (self.path / "log.txt").open("a", encoding="utf-8")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for stream in (self._log, self._lock):
+            if stream is not None:
+                stream.close()
+        self._log = self._lock = None
+
+    def log(self, line: str, stream: TextIO | None = None) -> None:
+        """Print a line, and add it to log.txt."""
+        print(line, file=stream or sys.stdout, flush=True)
+        if self._log is not None:
+            self._log.write(line + "\n")
+            self._log.flush()
+
+    def mark_done(self, summary: str) -> None:
+        """Write _training-done.txt, the one sign that a training is finished."""
+        write_text(self.path / DONE_NAME, f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {summary}\n")
