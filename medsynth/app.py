@@ -35,14 +35,15 @@ def parser(description: str, **options: Any) -> argparse.ArgumentParser:
     )
 
 
-def add_config_options(target: argparse.ArgumentParser, presets: dict[str, Any], default: str) -> None:
-    """Add --preset, --set and --dry-run, the options of every training script."""
-    target.add_argument(
-        "--preset",
-        default=default,
-        metavar="NAME",
-        help=f"table of settings to start from: {', '.join(presets)} (default: %(default)s)",
-    )
+def add_config_options(target: argparse.ArgumentParser, default_preset: str | None = None) -> None:
+    """Add --set and --dry-run, and --preset where there is a default for it, to a training script."""
+    if default_preset is not None:
+        target.add_argument(
+            "--preset",
+            default=default_preset,
+            metavar="NAME",
+            help="table of settings to start from; an unknown name lists them (default: %(default)s)",
+        )
     target.add_argument(
         "--set",
         action="append",
@@ -159,5 +160,3 @@ def _fail(program: str, error: MedsynthError) -> NoReturn:
     sys.stdout.flush()
     print(f"{program}: error: {error}", file=sys.stderr)
     sys.exit(EXIT_USER_ERROR)
-
-

@@ -25,7 +25,9 @@ def choose_preset(presets: Mapping[str, Config], name: str) -> Config:
         UsageError: There is no such preset; the message names the nearest.
     """
     if name not in presets:
-        raise UsageError(f"Unknown preset.{_nearest(name, presets)} Known presets: {', '.join(presets)}.", received=name)
+        raise UsageError(
+            f"Unknown preset.{_nearest(name, presets)} Known presets: {', '.join(presets)}.", received=name
+        )
     return presets[name]
 
 

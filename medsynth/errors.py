@@ -5,6 +5,7 @@ clear line, exit code 2) from a fault in the program (a traceback).
 """
 
 from pathlib import Path
+from typing import Any
 
 
 class MedsynthError(Exception):
@@ -20,6 +21,15 @@ class MedsynthError(Exception):
     def __init__(self, expected: str, *, received: object, path: Path | str | None = None) -> None:
         place = f"{path}: " if path is not None else ""
         super().__init__(f"{place}{expected} Received: {received}")
+        self.expected, self.received, self.path = expected, received, path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Errors cross from worker processes; the default would call __init__ with one argument.
+        return _rebuild, (type(self), self.expected, str(self.received), self.path)
+
+
+def _rebuild(kind: type[MedsynthError], expected: str, received: str, path: Path | str | None) -> MedsynthError:
+    return kind(expected, received=received, path=path)
 
 
 class UsageError(MedsynthError):

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import glob
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ from medsynth.errors import DataError, RunFolderError
 _WRITE_ERRORS = {
     errno.ENOSPC: "No space is left on the disk; free some and run the same command again.",
     errno.EDQUOT: "The disk quota is used up; free some space and run the same command again.",
+    errno.EFBIG: "Files may not grow so large here; raise the limit (ulimit -f) or choose another disk.",
     errno.EACCES: "No permission to write here; choose another folder or change its permissions.",
     errno.EPERM: "No permission to write here; choose another folder or change its permissions.",
     errno.EROFS: "This file system is read-only; choose another folder.",
@@ -94,6 +96,31 @@ def atomic_path(path: Path) -> Iterator[Path]:
         else:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what killed processes left half-written beside `path` (see `atomic_path`)."""
+    for leftover in path.parent.glob(f".*.partial.{glob.escape(path.name)}"):
+        process_id = leftover.name.split(".")[1]
+        if not process_id.isdigit() or _is_running(int(process_id)):
+            continue
+        if leftover.is_dir():
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink(missing_ok=True)
+
+
+def _is_running(process_id: int) -> bool:
+    """Return whether another process of that number runs on this machine."""
+    if process_id == os.getpid():
+        return False
+    try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def write_text(path: Path, text: str) -> None:

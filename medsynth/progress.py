@@ -72,10 +72,7 @@ class Progress:
         rate = (self._done - self._first) / seconds
         left = format_duration((self.total - self._done) / rate) if rate > 0 else "unknown"
         share = self._done / self.total if self.total else 1.0
-        line = (
-            f"{self.label}: {share:4.0%} {self._done:,.0f}/{self.total:,.0f} {self.unit}"
-            f"  {rate:,.1f}/s  ETA {left}"
-        )
+        line = f"{self.label}: {share:4.0%} {self._done:,.0f}/{self.total:,.0f} {self.unit}  {rate:,.1f}/s  ETA {left}"
         return f"{line}  {note}" if note else line
 
     def _write(self, line: str) -> None:

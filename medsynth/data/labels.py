@@ -39,7 +39,7 @@ def read_csv(path: Path, **options: object) -> pd.DataFrame:
         DataError: Missing, empty or no csv.
     """
     try:
-        return pd.read_csv(path, **options)  # type: ignore[call-overload, no-any-return]
+        return pd.read_csv(path, **options)  # type: ignore[call-overload]
     except FileNotFoundError:
         raise DataError("A csv file was expected here.", received="no such file", path=path) from None
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError, ValueError) as error:
@@ -111,8 +111,8 @@ def read_split_labels(split_folder: Path) -> SplitLabels:
     values = read_labels(split_folder)
     if values.shape != table.values.shape:
         raise DataError(
-            f"{split_folder.name}.csv has {table.values.shape[0]} rows and {table.values.shape[1]} labels, and "
-            "the .labels file beside it must have the same.",
+            f"{split_folder.name}.csv has {table.values.shape[0]} rows and {table.values.shape[1]} labels, "
+            "and the .labels file beside it must have the same.",
             received=f"{values.shape[0]} rows and {values.shape[1]} labels",
             path=split_folder,
         )

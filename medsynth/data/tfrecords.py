@@ -135,12 +135,17 @@ class RecordWriter:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
+        failure: OSError | None = None
         if self._file is not None:
             try:
                 self._file.close()
             except OSError as error:  # the last buffer may not fit the disk
-                kind, value, trace = kind or type(error), value or error, trace or error.__traceback__
+                if value is None:
+                    failure = error
+                    kind, value, trace = type(error), error, error.__traceback__
         self._context.__exit__(kind, value, trace)
+        if failure is not None:  # one that atomic_path has no words for, and left to the caller
+            raise failure
 
     def write(self, image: Images) -> None:
         """Append an image [H, W, C], uint8."""

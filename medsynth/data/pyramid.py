@@ -1,0 +1,127 @@
+"""Training batches at every resolution, as a pure function of how many images were seen."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from medsynth.data.labels import read_split_labels, require_positives
+from medsynth.data.tfrecords import Images, RecordFile, available_resolutions, record_path
+from medsynth.errors import DataError
+from medsynth.files import require_folder
+
+_LABEL_STREAM = 1
+
+
+class ImagePyramid:
+    """A split's images at all resolutions up to one, with their labels.
+
+    The n-th image of a training is fixed by (seed, n): each pass over the data
+    goes through a permutation drawn from (seed, number of the pass). A resumed
+    training therefore needs nothing but its count of images.
+
+    Args:
+        split_folder: For example data_dir/train.
+        resolution: Finest resolution, a power of two.
+        smallest_resolution: Coarsest one that will be asked for.
+        seed: Of the order.
+
+    Attributes:
+        label_names: The label columns.
+        labels: float32 [N, L] in record order.
+        num_images: N.
+        num_channels: 1 or 3.
+
+    Raises:
+        DataError: Missing folder, damaged record, a resolution that the data
+            does not have, differing counts, or a label without a positive.
+    """
+
+    def __init__(self, split_folder: Path, resolution: int, *, smallest_resolution: int, seed: int) -> None:
+        require_folder(split_folder, "TFRecords, labels and a csv made by build_dataset")
+        self.split_folder, self.resolution, self.seed = split_folder, resolution, seed
+        split = read_split_labels(split_folder)
+        require_positives(split.names, split.values, split_folder)
+        self.label_names, self.labels = split.names, split.values
+        self._files: dict[int, RecordFile] = {}
+        while resolution >= smallest_resolution:
+            self._files[resolution] = open_records(split_folder, resolution, expected_num=len(self.labels))
+            resolution //= 2
+        self.num_images = len(self.labels)
+        self.num_channels = self._files[self.resolution].shape[2]
+        self._permutations: dict[int, npt.NDArray[np.int64]] = {}
+
+    def batch(self, images_seen: int, size: int, resolution: int) -> tuple[Images, npt.NDArray[np.float32]]:
+        """Return the next images and their labels.
+
+        Args:
+            images_seen: Real images used before.
+            size: Images in the batch.
+            resolution: Which level.
+
+        Returns:
+            uint8 [size, resolution, resolution, C] and float32 [size, L].
+        """
+        positions = np.arange(images_seen, images_seen + size)
+        passes, within = np.divmod(positions, self.num_images)
+        indices = np.empty(size, np.int64)
+        for number in np.unique(passes):
+            chosen = passes == number
+            indices[chosen] = self._permutation(int(number))[within[chosen]]
+        return self._files[resolution].read(indices), self.labels[indices]
+
+    def random_labels(self, step: int, size: int) -> npt.NDArray[np.float32]:
+        """Draw label rows with replacement from the training labels: float32 [size, L], fixed by (seed, step)."""
+        rng = np.random.default_rng((self.seed, _LABEL_STREAM, step))
+        return self.labels[rng.integers(self.num_images, size=size)]
+
+    def first_images(self, size: int) -> tuple[Images, npt.NDArray[np.float32]]:
+        """Return the first images in record order (cyclic), at full resolution, and their labels."""
+        indices = np.arange(size) % self.num_images
+        return self._files[self.resolution].read(indices), self.labels[indices]
+
+    def _permutation(self, number: int) -> npt.NDArray[np.int64]:
+        if number not in self._permutations:
+            # A batch spans two passes at most where the data is not tiny; keep the newest few.
+            for old in sorted(self._permutations)[:-3]:
+                del self._permutations[old]
+            self._permutations[number] = np.random.default_rng((self.seed, 0, number)).permutation(self.num_images)
+        return self._permutations[number]
+
+
+def open_records(split_folder: Path, resolution: int, *, expected_num: int | None = None) -> RecordFile:
+    """Open a split's records of one resolution.
+
+    Args:
+        split_folder: For example data_dir/train.
+        resolution: A power of two.
+        expected_num: Number of label rows, where known.
+
+    Raises:
+        DataError: There are none of that resolution (the message lists those that
+            there are), their images have another size, or their number differs
+            from the labels'.
+    """
+    log2 = resolution.bit_length() - 1
+    available = available_resolutions(split_folder)
+    if log2 not in available:
+        sizes = ", ".join(f"{2**r}" for r in available) or "none"
+        raise DataError(
+            f"The data has no images of {resolution}x{resolution}. Resolutions in this folder: {sizes}.",
+            received=f"resolution {resolution}",
+            path=split_folder,
+        )
+    records = RecordFile(record_path(split_folder, log2))
+    if records.shape[:2] != (resolution, resolution):
+        raise DataError(
+            f"The file's name says {resolution}x{resolution}.",
+            received=f"images of {records.shape[1]}x{records.shape[0]}",
+            path=records.path,
+        )
+    if expected_num is not None and len(records) != expected_num:
+        raise DataError(
+            f"There are {expected_num} rows of labels, and there must be as many records.",
+            received=f"{len(records)} records",
+            path=records.path,
+        )
+    return records

@@ -1,0 +1,193 @@
+"""What the GAN applications' scripts do, once an application has said what is its own."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import keras
+
+from medsynth.config import choose_preset, flatten, override
+from medsynth.data.pyramid import ImagePyramid
+from medsynth.errors import UsageError
+from medsynth.files import write_json
+from medsynth.gan.sampling import INFERENCE_FOLDER, write_inference
+from medsynth.gan.schedule import ScheduleConfig, check_schedule, schedule_at
+from medsynth.gan.steps import AdversarialLoss, AdversarialStep, Networks, OptimiserConfig
+from medsynth.gan.trainer import FINAL_FOLDER, GanTrainer, TrainerConfig
+from medsynth.runs import RunFolder
+from medsynth.training.checkpoint import load_network
+
+
+class GanConfig(Protocol):
+    """The groups of settings that every GAN application has; `network` and `loss` are its own."""
+
+    network: Any
+    loss: Any
+    optimiser: OptimiserConfig
+    schedule: ScheduleConfig
+    trainer: TrainerConfig
+
+
+@dataclass(frozen=True)
+class GanApplication:
+    """What makes one application different from another.
+
+    Attributes:
+        name: As tables show it.
+        presets: Maps a resolution to the settings that it offers, by name.
+        build_networks: Makes a generator and a discriminator from the settings, the resolution,
+            the number of channels and the number of labels.
+        build_loss: Makes the losses from the settings.
+        generator_classes: The classes that a stored generator may be of, by name.
+    """
+
+    name: str
+    presets: Callable[[int], dict[str, Any]]
+    build_networks: Callable[[Any, int, int, int], tuple[Any, Any]]
+    build_loss: Callable[[Any], AdversarialLoss]
+    generator_classes: dict[str, type]
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training whose data and settings have been found usable.
+
+    Attributes:
+        application: Which GAN.
+        config: Its settings.
+        data: The training images.
+        seed: Of weights, order of images, latents.
+        resolution: Of the images.
+    """
+
+    application: GanApplication
+    config: GanConfig
+    data: ImagePyramid
+    seed: int
+    resolution: int
+
+    def settings(self) -> dict[str, Any]:
+        """Return everything that the result depends on, flat: what config.json holds."""
+        return {
+            "application": self.application.name,
+            "random_seed": self.seed,
+            "resolution": self.resolution,
+            "data.num_images": self.data.num_images,
+            "data.num_channels": self.data.num_channels,
+            "data.labels": list(self.data.label_names),
+            "data.labels_sha256": hashlib.sha256(self.data.labels.tobytes()).hexdigest(),
+            **flatten(self.config),
+        }
+
+    def build_step(self) -> AdversarialStep:
+        """Build the networks with weights drawn from the seed, and the training step."""
+        keras.utils.set_random_seed(self.seed)
+        arguments = (self.config, self.resolution, self.data.num_channels, len(self.data.label_names))
+        generator, discriminator = self.application.build_networks(*arguments)
+        average, _ = self.application.build_networks(*arguments)
+        average.set_weights(generator.get_weights())
+        return AdversarialStep(
+            Networks(generator, discriminator, average),
+            self.application.build_loss(self.config),
+            self.config.optimiser,
+            seed=self.seed,
+            mirror=self.config.trainer.mirror,
+        )
+
+    def describe(self) -> str:
+        """Return the settings, the size of the networks and the schedule, a line each."""
+        networks = self.build_step().networks
+        lines = [f"{key:45s} {value}" for key, value in self.settings().items()]
+        for name, network in (("generator", networks.generator), ("discriminator", networks.discriminator)):
+            lines.append(f"{name + ' parameters':45s} {network.count_params():,}")
+        num_lines = 10
+        for i in range(num_lines + 1):
+            images = round(self.config.schedule.total_kimg * 1000 * i / num_lines)
+            point = schedule_at(self.config.schedule, self.resolution, images)
+            lines.append(
+                f"at {images / 1000:8.1f} kimg: {point.resolution}x{point.resolution}, lod {point.lod:.2f}, "
+                f"minibatch {point.minibatch}"
+            )
+        return "\n".join(lines)
+
+    def run(self, results_dir: Path) -> None:
+        """Train in `results_dir`, or say that an earlier run there is finished.
+
+        Raises:
+            MedsynthError: The folder, the data or the losses do not allow it.
+        """
+        with RunFolder(results_dir, self.settings()) as folder:
+            if folder.is_done:
+                folder.log(f"{results_dir} holds the finished training of these settings; nothing to do.")
+                return
+            facts = {
+                "application": self.application.name,
+                "label_names": list(self.data.label_names),
+                "resolution": self.resolution,
+                "random_seed": self.seed,
+            }
+            trainer = GanTrainer(folder, self.build_step(), self.data, self.config.schedule, self.config.trainer, facts)
+            final = trainer.train()
+            folder.log(f"final networks: {final} (the last weights)")
+
+
+def prepare_training(
+    application: GanApplication, data_dir: Path, seed: int, resolution: int, preset: str, overrides: list[str]
+) -> Training:
+    """Read the settings and open the data, so that whatever is wrong with them is said at once.
+
+    Args:
+        application: Which GAN.
+        data_dir: A dataset made by build_dataset; its `train` is used.
+        seed: 0 to 2^32 - 1.
+        resolution: Of the images, a power of two.
+        preset: Name of the settings to start from.
+        overrides: `key=value` each.
+
+    Raises:
+        MedsynthError: Unusable settings or data.
+    """
+    config = override(choose_preset(application.presets(resolution), preset), overrides)
+    check_schedule(config.schedule, resolution)
+    if config.schedule.num_gpus != 1:
+        raise UsageError(
+            "Training runs on one device; --set schedule.num_gpus=1 keeps the schedule of a preset for several.",
+            received=f"schedule.num_gpus={config.schedule.num_gpus}",
+        )
+    data = ImagePyramid(
+        data_dir / "train", resolution, smallest_resolution=config.schedule.initial_resolution, seed=seed
+    )
+    return Training(application, config, data, seed, resolution)
+
+
+def run_inference(
+    application: GanApplication, data_dir: Path, results_dir: Path, seed: int, resolution: int
+) -> dict[str, int]:
+    """Generate a synthetic dataset with results_dir/network-final, one image per row of `data_dir`.
+
+    Args:
+        application: Which GAN.
+        data_dir: The dataset whose label rows are used.
+        results_dir: Of the training; `inference` is written into it.
+        seed: Of the latents.
+        resolution: Checked against the network's.
+
+    Returns:
+        The number of images by split.
+
+    Raises:
+        MedsynthError: No network, one of another resolution, or other labels.
+    """
+    folder = results_dir if results_dir.suffix == ".pkl" else results_dir / FINAL_FOLDER
+    generator, facts = load_network(folder, "average", application.generator_classes)
+    if generator.resolution != resolution:
+        raise UsageError(
+            f"The network in {folder} makes images of {generator.resolution}x{generator.resolution}.",
+            received=f"resolution {resolution}",
+        )
+    counts = write_inference(data_dir, results_dir, generator, seed=seed, label_names=tuple(facts["label_names"]))
+    origin = {"app": facts["application"], "random_seed": seed, "images_seen": facts["images_seen"]}
+    write_json(results_dir / INFERENCE_FOLDER / "generator.json", origin | {"num_images": counts})
+    return counts
