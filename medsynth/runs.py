@@ -105,3 +105,7 @@ class RunFolder:
     def mark_done(self, summary: str) -> None:
         """Write _training-done.txt, the one sign that a training is finished."""
         write_text(self.path / DONE_NAME, f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {summary}\n")
+
+    def mark_undone(self) -> None:
+        """Take the sign away, before a finished training is continued."""
+        (self.path / DONE_NAME).unlink(missing_ok=True)

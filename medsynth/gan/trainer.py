@@ -188,7 +188,7 @@ class GanTrainer:
         return grid
 
     def _save_grid(self, grid: dict[str, Any], point: Point, position: _Position) -> None:
-        level = {"stage": growth_stage(point.lod)[0], "fade": point.fade}
+        level: dict[str, Any] = {"stage": growth_stage(point.lod)[0], "fade": point.fade}
         sampler = make_sampler(self.step.networks.average, **level)
         images = sample_all(sampler, grid["latents"], grid["labels"])
         save_image_grid(self.run.path / f"fakes{_kimg(position)}.png", images, grid["columns"])

@@ -112,7 +112,7 @@ def save_networks(folder: Path, networks: Mapping[str, Any], facts: Mapping[str,
     with atomic_path(folder) as temporary:
         temporary.mkdir()
         for name, network in networks.items():
-            arrays = {key: np.asarray(value) for key, value in named_variables(network).items()}
+            arrays = {key: value.numpy() for key, value in named_variables(network).items()}
             write_arrays(temporary / f"{name}.safetensors", arrays, {})
         write_json(temporary / NETWORK_JSON, description)
 
@@ -178,7 +178,7 @@ class TrainingState:
 
     def save(self, images_seen: int, facts: Mapping[str, Any]) -> None:
         """Write all variables and `facts`, then remove older states."""
-        arrays = {name: np.asarray(variable) for name, variable in self.variables.items()}
+        arrays = {name: variable.numpy() for name, variable in self.variables.items()}
         write_arrays(
             self.folder / f"training-state-{images_seen:09d}.safetensors", arrays, {**facts, "images_seen": images_seen}
         )
@@ -212,6 +212,11 @@ class TrainingState:
                 path=self.folder,
             )
         return None, damaged
+
+    def remove(self) -> None:
+        """Delete all states; a finished training needs none."""
+        for path in self._paths():
+            path.unlink(missing_ok=True)
 
     def _paths(self) -> list[Path]:
         """Return the stored states, newest first."""

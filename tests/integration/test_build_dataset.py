@@ -1,0 +1,149 @@
+"""What create_from_xray does beyond the recorded calls."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from build_dataset.chest import FINDINGS, create_from_xray
+from medsynth.data.labels import read_split_labels, record_order
+from medsynth.data.tfrecords import RecordFile, available_resolutions, record_path
+from tests.integration.chest_folder import COMBINATIONS, OPTIONS, make_chest_folder, table_path
+
+ROOT = Path(__file__).resolve().parents[2]
+SPLITS = ("train", "valid", "test")
+WAYS = {
+    "in its folder": (["dataset_tool.py"], ROOT / "build_dataset"),
+    "from the root": (["build_dataset/dataset_tool.py"], ROOT),
+    "as a module": (["-m", "build_dataset.dataset_tool"], ROOT),
+}
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_chest_folder(tmp_path_factory.mktemp("raw"))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_runs_in_three_ways(raw: Path, tmp_path: Path, way: str) -> None:
+    script, folder = WAYS[way]
+    options = ["--limit", "5", "--test-val-samples", "0", "--image-size", "16", "--workers", "1"]
+    result = subprocess.run(
+        [sys.executable, *script, "create_from_xray", tmp_path / "out", raw, *options],
+        cwd=folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (result.returncode, "Traceback" in result.stderr) == (0, False), result.stderr
+    splits = json.loads((tmp_path / "out/dataset.json").read_text())["splits"]
+    table = [line.split() for line in result.stdout.splitlines()]
+    assert table[0] == list(SPLITS)
+    assert table[1] == ["images", *(str(splits[name]["images"]) for name in SPLITS)]
+    assert table[2] == ["patients", *(str(splits[name]["patients"]) for name in SPLITS)]
+    assert [" ".join(line[:-3]) for line in table[3:]] == list(FINDINGS)
+
+
+def test_workers_change_nothing(raw: Path, tmp_path: Path) -> None:
+    options = OPTIONS | {"limit": 0}
+    create_from_xray(tmp_path / "one", raw, **options, num_workers=1)
+    create_from_xray(tmp_path / "two", raw, **options, num_workers=2)
+    assert len(contents(tmp_path / "one")) == 1 + 3 * (3 + 2)  # dataset.json; three resolutions, labels, csv
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+def test_records_labels_and_csv_belong_together(raw: Path, tmp_path: Path) -> None:
+    create_from_xray(tmp_path / "out", raw, **OPTIONS)
+    expected = pd.read_csv(table_path(raw)).set_index("Path")[list(FINDINGS)].fillna(0)
+    num_images = 0
+    for name in SPLITS:
+        folder = tmp_path / "out" / name
+        table = pd.read_csv(folder / f"{name}.csv")
+        labels = read_split_labels(folder)
+        assert available_resolutions(folder) == [2, 3, 4]
+        assert labels.names == FINDINGS
+        names_in_raw = [path.removeprefix(f"{raw}/") for path in table["Path"]]
+        np.testing.assert_array_equal(expected.loc[names_in_raw], table[list(FINDINGS)])
+        assert len(RecordFile(record_path(folder, 4))) == len(table) == len(labels.values)
+        np.testing.assert_array_equal(labels.values, table[list(FINDINGS)].to_numpy()[record_order(len(table))])
+        num_images += len(table)
+    assert num_images == len(expected)
+
+
+def test_lower_levels_are_means_of_the_full_one(raw: Path, tmp_path: Path) -> None:
+    create_from_xray(tmp_path / "out", raw, **OPTIONS)
+    records = {level: RecordFile(record_path(tmp_path / "out/test", level)) for level in (4, 2)}
+    numbers = range(len(records[4]))
+    full = records[4].read(numbers).astype(float)
+    # [n, 16, 16, 1] -> [n, 4, 4, 4, 4], the mean of each 4x4 block
+    means = full.reshape(len(full), 4, 4, 4, 4).mean(axis=(2, 4))
+    assert np.abs(records[2].read(numbers)[..., 0] - means).max() <= 0.5
+
+
+def test_empty_labels_can_be_dropped(raw: Path, tmp_path: Path) -> None:
+    description = create_from_xray(tmp_path / "out", raw, **OPTIONS, drop_empty_labels=True)
+    used = {name for combination in COMBINATIONS for name in combination}
+    assert description["label_names"] == [name for name in FINDINGS if name in used]
+    for name in SPLITS:
+        assert read_split_labels(tmp_path / "out" / name).values.shape[1] == len(used) < len(FINDINGS)
+
+
+def test_uncertain_counts_as_present_and_other_views_are_left_out(raw: Path, tmp_path: Path) -> None:
+    table = pd.read_csv(table_path(raw))
+    table.loc[0, list(FINDINGS)] = np.nan
+    table.loc[0, "Edema"] = -1.0
+    table.loc[1, list(FINDINGS)] = 0.0
+    table.loc[2, "Path"] = table.loc[2, "Path"].replace("view1_frontal", "view1_lateral")
+    table.loc[3, "Path"] = table.loc[3, "Path"].replace("view1", "view3")
+    other = tmp_path / "raw"
+    table_path(other).parent.mkdir(parents=True)
+    (other / "CheXpert-v1.0-small/train").symlink_to(raw / "CheXpert-v1.0-small/train")
+    table.to_csv(table_path(other), index=False)
+    description = create_from_xray(tmp_path / "out", other, **(OPTIONS | {"limit": 0}))
+    splits = description["splits"].values()
+    assert sum(split["images"] for split in splits) == len(table) - 3
+    assert sum(split["positives"]["Edema"] for split in splits) == 1
+
+
+def test_a_finished_dataset_is_replaced_only_when_asked(raw: Path, tmp_path: Path) -> None:
+    create_from_xray(tmp_path / "out", raw, **OPTIONS)
+    before = contents(tmp_path / "out")
+    create_from_xray(tmp_path / "out", raw, **OPTIONS, seed=5, overwrite=True)
+    after = contents(tmp_path / "out")
+    assert before.keys() == after.keys()
+    assert before["train/train.csv"] != after["train/train.csv"]
+
+
+def test_an_empty_folder_is_a_target(raw: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    create_from_xray(tmp_path / "out", raw, **OPTIONS)
+    assert (tmp_path / "out/dataset.json").is_file()
+
+
+def test_what_a_killed_run_left_is_removed(raw: Path, tmp_path: Path) -> None:
+    finished = subprocess.Popen([sys.executable, "-c", ""])
+    finished.wait()
+    left = tmp_path / f".{finished.pid}.partial.out"
+    running = tmp_path / f".{os.getppid()}.partial.out"
+    for folder in (left, running):
+        (folder / "train").mkdir(parents=True)
+    create_from_xray(tmp_path / "out", raw, **OPTIONS)
+    assert not left.exists()
+    assert running.exists()
+
+
+def test_the_phantom_is_read_as_any_raw_folder(tmp_path: Path) -> None:
+    tool = [sys.executable, ROOT / "build_dataset/dataset_tool.py"]
+    drawn = subprocess.run(
+        [*tool, "create_phantom", tmp_path / "raw", "--patients", "40", "--seed", "3", "--workers", "1"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert drawn.returncode == 0, drawn.stderr
+    description = create_from_xray(tmp_path / "out", tmp_path / "raw", **(OPTIONS | {"limit": 0}))
+    assert sum(split["patients"] for split in description["splits"].values()) > 30

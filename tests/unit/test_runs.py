@@ -1,0 +1,48 @@
+"""A results folder belongs to one configuration, and to one process at a time."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from medsynth.errors import RunFolderError
+from medsynth.runs import RunFolder
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from medsynth.runs import RunFolder
+with RunFolder(Path(sys.argv[1]), {"a": 1}):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_the_same_settings_go_on_and_others_are_refused(tmp_path: Path) -> None:
+    with RunFolder(tmp_path / "run", {"a": 1, "sizes": {8: 2}}) as run:
+        run.log("first")
+        assert not run.is_done
+        run.mark_done("2 steps")
+    with RunFolder(tmp_path / "run", {"sizes": {8: 2}, "a": 1}) as run:
+        run.log("second")
+        assert run.is_done
+    assert (tmp_path / "run" / "log.txt").read_text() == "first\nsecond\n"
+    with pytest.raises(RunFolderError, match="other settings.*Received: a: 1 -> 2"):
+        RunFolder(tmp_path / "run", {"a": 2, "sizes": {8: 2}}).__enter__()
+    with RunFolder(tmp_path / "run", {"a": 1, "sizes": {8: 2}}):
+        pass  # the refusal left no lock behind
+
+
+def test_a_second_process_is_refused_until_the_first_is_killed(tmp_path: Path) -> None:
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(RunFolderError, match=f"Another training is running.*process {holder.pid}"):
+            RunFolder(tmp_path, {"a": 1}).__enter__()
+    finally:
+        holder.kill()
+        holder.wait()
+    with RunFolder(tmp_path, {"a": 1}) as run:
+        assert run.path == tmp_path

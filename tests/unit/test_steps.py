@@ -1,0 +1,150 @@
+"""The optimiser's mask for non-finite steps, and what a step changes."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from GAN_prog.application import APPLICATION, build_networks
+from GAN_prog.config import NetworkConfig, ProgressiveConfig, presets
+from medsynth.errors import UsageError
+from medsynth.gan.losses import label_cross_entropy
+from medsynth.gan.schedule import ScheduleConfig, check_schedule, schedule_at
+from medsynth.gan.steps import AdversarialStep, Networks, OptimiserConfig
+from medsynth.training.optimizers import SkippingAdam
+
+
+def adam_pair() -> tuple[SkippingAdam, keras.Variable, keras.optimizers.Adam, keras.Variable]:
+    ours, theirs = keras.Variable([1.0, -2.0]), keras.Variable([1.0, -2.0])
+    options = {"beta_1": 0.5, "beta_2": 0.99, "epsilon": 1e-8}
+    optimisers = SkippingAdam(0.1, **options), keras.optimizers.Adam(0.1, **options)
+    optimisers[0].build([ours])
+    optimisers[1].build([theirs])
+    return optimisers[0], ours, optimisers[1], theirs
+
+
+def test_finite_steps_are_adams_own_and_others_leave_no_trace() -> None:
+    ours, weight, theirs, expected = adam_pair()
+    apply = tf.function(lambda gradient, loss: ours.apply_if_finite([gradient], [weight], loss))
+    for gradient, loss in (
+        ([0.3, -0.1], 1.0),
+        ([np.nan, 0.2], 1.0),
+        ([0.1, np.inf], 1.0),
+        ([0.1, 0.2], np.nan),
+        ([0.2, 0.4], 2.0),
+    ):
+        is_finite = bool(np.isfinite([*gradient, loss]).all())
+        before = [variable.numpy() for variable in ours.variables]
+        assert bool(apply(tf.constant(gradient), tf.constant(loss))) is is_finite
+        if is_finite:
+            theirs.apply([tf.constant(gradient)], [expected])
+        else:
+            for variable, value in zip(ours.variables, before, strict=True):
+                np.testing.assert_array_equal(variable, value)
+        np.testing.assert_allclose(weight, expected, rtol=1e-6)
+    assert int(ours.iterations) == 2
+
+
+def test_starting_afresh_keeps_the_learning_rate() -> None:
+    ours, weight, _, _ = adam_pair()
+    ours.apply_if_finite([tf.constant([1.0, 1.0])], [weight], tf.constant(0.0))
+    assert any(np.any(variable.numpy() != 0) for variable in ours._velocities)
+    ours.start_afresh()
+    assert all(np.all(variable.numpy() == 0) for variable in (*ours._momentums, *ours._velocities))
+    assert int(ours.iterations) == 0
+    assert float(ours.learning_rate) == pytest.approx(0.1)
+
+
+def tiny_step(seed: int = 1, mirror: bool = False) -> AdversarialStep:
+    keras.utils.set_random_seed(seed)
+    config = ProgressiveConfig(network=NetworkConfig(fmap_base=64, fmap_max=8))
+    pairs = [build_networks(config, 16, 1, 3) for _ in range(2)]
+    return AdversarialStep(
+        Networks(*pairs[0], pairs[1][0]),
+        APPLICATION.build_loss(config),
+        OptimiserConfig(average_decay=0.5),
+        seed=seed,
+        mirror=mirror,
+    )
+
+
+def run(step: AdversarialStep, number: int = 0, stage: int = 0, fade: float = 0.0, images=None) -> dict[str, float]:
+    images = np.arange(8 * 256, dtype=np.uint8).reshape(8, 16, 16, 1)[:, :: 2**stage, :: 2**stage]
+    labels = np.eye(3, dtype=np.float32)[np.arange(8) % 3]
+    outcome = step(images, labels, labels, step=number, stage=stage, fade=fade, learning_rates=(1e-3, 1e-3))
+    return {name: float(value) for name, value in outcome.items()}
+
+
+def test_a_step_moves_the_layers_of_its_stage_and_no_others() -> None:
+    step = tiny_step()
+    before = {name: variable.numpy() for name, variable in step.variables().items()}
+    assert run(step, stage=1, fade=0.25)["skipped"] == 0
+    moved = {name for name, variable in step.variables().items() if (variable.numpy() != before[name]).any()}
+    assert {"generator/8x8_conv1/weight", "discriminator/from_rgb_4x4/weight", "average/to_rgb_8x8/weight"} <= moved
+    assert not {name for name in moved if "16x16" in name and name.startswith(("generator", "discriminator"))}
+
+
+def test_the_average_follows_the_generator_as_it_was_before_its_update() -> None:
+    step = tiny_step()
+    name = "4x4_conv/weight"
+    old_average, old_generator = (step.variables()[f"{which}/{name}"].numpy() for which in ("average", "generator"))
+    assert (old_average != old_generator).any()
+    run(step)
+    np.testing.assert_allclose(step.variables()[f"average/{name}"], (old_average + old_generator) / 2, atol=1e-6)
+    assert (np.array(step.variables()[f"generator/{name}"]) != old_generator).any()
+
+
+def test_random_draws_depend_on_seed_and_step_alone() -> None:
+    first, same, other = run(tiny_step(), 3), run(tiny_step(), 3), run(tiny_step(), 4)
+    assert first == same
+    assert first["discriminator"] != other["discriminator"]
+    assert run(tiny_step(mirror=True), 3)["discriminator"] != first["discriminator"]
+
+
+def test_a_broken_network_is_skipped_and_counted() -> None:
+    step = tiny_step()
+    weight = step.variables()["discriminator/4x4_dense1/bias"]
+    weight.assign(np.full(weight.shape, np.nan))
+    before = {name: variable.numpy() for name, variable in step.variables().items() if not name.startswith("average")}
+    assert run(step)["skipped"] == 2
+    after = step.variables()
+    for name, value in before.items():
+        if "learning_rate" not in name:
+            np.testing.assert_array_equal(after[name], value, err_msg=name)
+
+
+def test_an_image_without_labels_adds_nothing_to_the_label_loss() -> None:
+    logits = tf.constant([[1.0, 2.0], [0.5, -1.0]])
+    empty = label_cross_entropy(tf.zeros((2, 2)), logits)
+    half = label_cross_entropy(tf.constant([[1.0, 1.0], [0.0, 0.0]]), logits)
+    assert float(empty) == 0.0
+    expected = 0.5 * -np.mean(np.log(np.exp([1.0, 2.0]) / np.exp([1.0, 2.0]).sum()))
+    assert float(half) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"initial_resolution": 6}, "initial_resolution is a power of two"),
+        ({"initial_resolution": 64}, "initial_resolution is a power of two from 4 to the final 32"),
+        ({"minibatch_by_resolution": {16: 6}}, "at 16x16 it is not. Received: 6 images"),
+        ({"minibatch_base": 3, "num_gpus": 4}, "Received: 0 images on 4"),
+        ({"total_kimg": 0.0}, "total_kimg must be above 0"),
+        ({"training_kimg": -1.0}, "training_kimg must be 0 or more"),
+        ({"training_kimg": 0.0, "transition_kimg": 0.0}, "Growing needs"),
+        ({"generator_learning_rate": 0.0}, "generator_learning_rate must be above 0"),
+        ({"tick_kimg": {32: 0.0}}, "tick_kimg must be above 0"),
+    ],
+)
+def test_schedules_that_cannot_be_trained_are_refused(changes: dict, message: str) -> None:
+    check_schedule(ScheduleConfig(), 32)
+    with pytest.raises(UsageError, match=message):
+        check_schedule(ScheduleConfig(**changes), 32)
+
+
+@pytest.mark.parametrize("resolution", [8, 32, 64, 128])
+def test_every_preset_is_usable(resolution: int) -> None:
+    for name, config in presets(resolution).items():
+        check_schedule(config.schedule, resolution)
+        end = schedule_at(config.schedule, resolution, round(config.schedule.total_kimg * 1000))
+        assert (end.lod, end.resolution) == (0.0, resolution), name
