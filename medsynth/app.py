@@ -151,7 +151,7 @@ def run(
             raise
         _fail(arguments_parser.prog, explained)
     except KeyboardInterrupt:
-        print("\ninterrupted; the same command goes on from the last saved state", file=sys.stderr)
+        print("\ninterrupted; nothing half-written is left, run the same command again", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
     sys.exit(0)
 

@@ -1,0 +1,52 @@
+# make demo            the whole idea on built-in images; DATA=folder for your own, SEED=n, OUT=folder
+# make test            every test
+# make lint            style and types
+# make bench           speed of a GAN training step, beside PyTorch
+# make lock            renew requirements.lock from pyproject.toml
+PYTHON ?= python3
+VENV ?= .venv
+OUT ?= runs/demo
+SEED ?= 1
+DATA ?=
+BENCH_VENV ?= .venv-bench
+
+PYTHON_OF_VENV := $(VENV)/bin/python
+READY := $(VENV)/.medsynth-installed
+
+.PHONY: demo test lint format bench lock clean
+
+demo: $(READY)
+	$(PYTHON_OF_VENV) benchmark/demo.py $(OUT) --seed $(SEED) $(if $(DATA),--data $(DATA))
+
+test: $(READY)
+	$(PYTHON_OF_VENV) -m pytest
+
+lint: $(READY)
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+
+format: $(READY)
+	$(VENV)/bin/ruff check --fix
+	$(VENV)/bin/ruff format
+
+bench: $(READY)
+	test -x $(BENCH_VENV)/bin/python || $(PYTHON) -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/python -m pip install --quiet -r speed/requirements.txt
+	$(PYTHON_OF_VENV) speed/prog_gan_step.py --peer $(BENCH_VENV)/bin/python
+
+# Exact versions, so that a clone of next year installs what was tested.
+$(READY): requirements.lock pyproject.toml
+	test -x $(PYTHON_OF_VENV) || $(PYTHON) -m venv $(VENV)
+	$(PYTHON_OF_VENV) -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(PYTHON_OF_VENV) -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	touch $@
+
+lock:
+	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python -m pip install --quiet '.[cpu,dev]'
+	.venv-lock/bin/python -m pip freeze --exclude medsynth > requirements.lock
+	rm -rf .venv-lock
+
+clean:
+	rm -rf $(VENV) $(BENCH_VENV) build *.egg-info
