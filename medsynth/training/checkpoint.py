@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from medsynth.errors import NetworkError
 from medsynth.files import atomic_path, read_json, write_json
@@ -65,9 +65,11 @@ def read_arrays(path: Path) -> tuple[Arrays, dict[str, Any]]:
 
 def write_arrays(path: Path, arrays: Arrays, facts: Mapping[str, Any]) -> None:
     """Write arrays and facts to a .safetensors file, atomically."""
+    contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    data = save(contiguous, metadata={"facts": json.dumps(facts)})
+    # Written here and not by the library, whose errors do not say that a disk is full.
     with atomic_path(path) as temporary:
-        contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-        save_file(contiguous, temporary, metadata={"facts": json.dumps(facts)})
+        temporary.write_bytes(data)
 
 
 def assign(variables: Mapping[str, keras.Variable], arrays: Arrays, path: Path) -> None:
