@@ -60,7 +60,9 @@ def folders(tmp_path_factory):
 def real(folders):
     data_dir, _ = folders
     output = succeed("classifier_real/train.py", "train", "classifier_real", data_dir, 1, 16, *TINY)
-    tested = succeed("classifier_real/test.py", "test", "classifier_real", data_dir, 1, 16, "--set", "image_dimension=32")
+    tested = succeed(
+        "classifier_real/test.py", "test", "classifier_real", data_dir, 1, 16, "--set", "image_dimension=32"
+    )
     return data_dir / "classification_results_res_16", output, tested
 
 
@@ -177,9 +179,10 @@ def set_column(folder: Path, column: int) -> None:
     from medsynth.data.tfrecords import write_labels
 
     table = read_label_table(folder)
-    table.values[:, column] = 0
-    write_label_table(folder, table)
-    write_labels(folder, table.values[record_order(len(table.values))])
+    values = table.values.copy()
+    values[:, column] = 0
+    write_label_table(folder, LabelTable(table.paths, table.names, values))
+    write_labels(folder, values[record_order(len(values))])
 
 
 def flip_byte(path: Path) -> None:

@@ -1,0 +1,297 @@
+"""The demo's chain: dataset, GAN, synthetic images, two classifiers, comparison, pictures, a paragraph.
+
+Every step is one of the suite's own commands, run as a user would run it, so that
+the demo shows nothing that the scripts do not do.
+"""
+
+import subprocess
+import sys
+import textwrap
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medsynth.data.labels import LabelTable, read_csv, read_label_table, record_order, write_label_table
+from medsynth.data.pyramid import open_records
+from medsynth.data.tfrecords import write_labels
+from medsynth.errors import MedsynthError
+from medsynth.files import atomic_path, make_folder, read_json, require_folder, write_text
+from medsynth.progress import format_duration
+from medsynth.report.grids import save_image_grid, save_side_by_side
+from medsynth.runs import DONE_NAME, RunFolder
+
+ROOT = Path(__file__).resolve().parents[1]
+RESOLUTION = 32
+FEW_ROWS = 20_000
+EXAMPLES_PER_LABEL = 8
+# Two cores and a few minutes: small input, short training, steps large enough for it.
+CLASSIFIER_SETTINGS = ("image_dimension=64", "precision=mixed_bfloat16")
+
+
+class StepFailedError(MedsynthError):
+    """A command of the chain ended with an error, which it has printed itself."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command of the chain.
+
+    Attributes:
+        title: What it does, for the person who watches.
+        command: Script, relative to the root, and its arguments.
+        result: The file that it writes last.
+    """
+
+    title: str
+    command: tuple[str | Path, ...]
+    result: Path
+
+
+def plan(out_dir: Path, data: Path | None, seed: int, *, permute_labels: bool) -> list[Step]:
+    """Return the commands of the chain, in order.
+
+    Args:
+        out_dir: Where everything is put.
+        data: A folder that holds CheXpert-v1.0-small; None for the phantom.
+        seed: Of phantom, weights, orders and latents.
+        permute_labels: Train the GAN on out_dir/dataset-permuted.
+    """
+    dataset, gan, resolution = out_dir / "dataset", out_dir / "gan", str(RESOLUTION)
+    raw = out_dir / "raw" if data is None else data
+    steps = []
+    if data is None:
+        steps.append(
+            Step(
+                "draw made-up chest radiographs",
+                ("build_dataset/dataset_tool.py", "create_phantom", raw, "--seed", str(seed)),
+                raw / "phantom.json",
+            )
+        )
+    classifier_options = [part for setting in CLASSIFIER_SETTINGS for part in ("--set", setting)]
+    real_results = dataset / f"classification_results_res_{RESOLUTION}"
+    fake_results = gan / "classification_results"
+    steps += [
+        Step(
+            "build the dataset",
+            ("build_dataset/dataset_tool.py", "create_from_xray", dataset, raw, *_dataset_options(data)),
+            dataset / "dataset.json",
+        ),
+        Step(
+            "train the GAN",
+            (
+                *("GAN_prog/train.py", "train", out_dir / "dataset-permuted" if permute_labels else dataset, gan),
+                *(str(seed), resolution, "--preset", "cpu"),
+            ),
+            gan / DONE_NAME,
+        ),
+        Step(
+            "generate synthetic images with the same labels",
+            ("GAN_prog/test.py", "test", dataset, gan, str(seed), resolution),
+            gan / "inference" / "generator.json",
+        ),
+        Step(
+            "train a classifier on real images",
+            (
+                *("classifier_real/train.py", "train", ROOT / "classifier_real", dataset, str(seed), resolution),
+                *classifier_options,
+            ),
+            real_results / "train" / DONE_NAME,
+        ),
+        Step(
+            "test it on real images",
+            ("classifier_real/test.py", "test", ROOT / "classifier_real", dataset, str(seed), resolution),
+            real_results / "test" / "results.json",
+        ),
+        Step(
+            "train a classifier on synthetic images",
+            (
+                *("classifier_fake/train.py", "train", ROOT / "classifier_fake", gan, str(seed), resolution),
+                *classifier_options,
+            ),
+            fake_results / "train" / DONE_NAME,
+        ),
+        Step(
+            "test it on real images",
+            ("classifier_fake/test.py", "test", ROOT / "classifier_fake", dataset, gan, str(seed), resolution),
+            fake_results / "test" / "results.json",
+        ),
+        Step(
+            "compare",
+            ("benchmark/compare.py", real_results / "test", fake_results / "test", "--out", out_dir),
+            out_dir / "comparison.json",
+        ),
+    ]
+    return steps
+
+
+def _dataset_options(data: Path | None) -> tuple[str, ...]:
+    """Return options that leave enough test images of each label, whatever the size of the data."""
+    common = ("--image-size", str(RESOLUTION), "--drop-empty-labels")
+    if data is None:
+        return (*common, "--limit", "25", "--test-val-samples", "0")
+    table = require_folder(data, "CheXpert-v1.0-small") / "CheXpert-v1.0-small" / "train.csv"
+    if len(read_csv(table)) < FEW_ROWS:
+        return (*common, "--limit", "0", "--split", "0.2", "--test-val-samples", "0")
+    return common
+
+
+def run_chain(out_dir: Path, data: Path | None, seed: int, *, permute_labels: bool = False) -> str:
+    """Run every step that is not finished, then write pictures and summary.
+
+    Leaves out_dir/real.png and fakes.png (the same labels, place by place), side_by_side.png,
+    comparison.{txt,csv,png,json} and summary.txt.
+
+    Args:
+        out_dir: Where everything is put; an unfinished demo there goes on.
+        data: A folder that holds CheXpert-v1.0-small; None for the phantom.
+        seed: Of everything random.
+        permute_labels: The negative control.
+
+    Returns:
+        The summary.
+
+    Raises:
+        StepFailedError: A command failed.
+        MedsynthError: The folder holds another demo, or cannot be written.
+    """
+    settings = {
+        "data": "phantom" if data is None else str(data.resolve()),
+        "seed": seed,
+        "permute_labels": permute_labels,
+    }
+    start = time.monotonic()
+    steps = plan(out_dir, data, seed, permute_labels=permute_labels)
+    with RunFolder(out_dir, settings) as folder:
+        for number, step in enumerate(steps, start=1):
+            elapsed = format_duration(time.monotonic() - start)
+            folder.log(f"\n[{number}/{len(steps)}] {step.title}  ({elapsed} so far)")
+            if step.result.exists():
+                folder.log("done before")
+                continue
+            if permute_labels and step.command[0] == "GAN_prog/train.py":
+                write_permuted_dataset(out_dir / "dataset", out_dir / "dataset-permuted", seed)
+            _run(step)
+        _draw_examples(out_dir)
+        summary = describe(read_json(out_dir / "comparison.json"), settings)
+        write_text(out_dir / "summary.txt", summary)
+        folder.log(f"\neverything took {format_duration(time.monotonic() - start)}; it lies in {out_dir}\n")
+    return summary
+
+
+def _run(step: Step) -> None:
+    script, *arguments = step.command
+    command = [sys.executable, str(ROOT / script), *map(str, arguments)]
+    code = subprocess.run(command, check=False).returncode
+    if code:
+        raise StepFailedError(
+            f"The step '{step.title}' failed; its own message stands above. Mend it and run the demo again: it goes "
+            "on from here.",
+            received=f"exit code {code} of {script}",
+        )
+
+
+def write_permuted_dataset(dataset: Path, target: Path, seed: int) -> None:
+    """Write a copy of dataset/train in which every image has the label row of another one.
+
+    Args:
+        dataset: A finished dataset.
+        target: Where `train` is made; nothing is done where it exists.
+        seed: Of the permutation.
+    """
+    source = dataset / "train"
+    if target.exists():
+        return
+    table = read_label_table(source)
+    permutation = np.random.default_rng(seed).permutation(len(table.paths))
+    shuffled = LabelTable(table.paths, table.names, table.values[permutation], table.path_column)
+    with atomic_path(target) as temporary:
+        folder = make_folder(temporary / "train")
+        write_label_table(folder, shuffled)
+        write_labels(folder, shuffled.values[record_order(len(table.paths))])
+        for records in source.glob("*.tfrecords"):
+            (folder / records.name).symlink_to(records.resolve())
+
+
+def _draw_examples(out_dir: Path) -> None:
+    """Draw real test images and, in the same places, synthetic ones made with the same labels."""
+    folders = (out_dir / "dataset" / "test", out_dir / "gan" / "inference" / "test")
+    table = read_label_table(folders[0])
+    record_of_row = np.argsort(record_order(len(table.paths)))
+    chosen, names = [], []
+    for number, name in enumerate(table.names):
+        # Rows with the fewest other findings show a sign best.
+        rows = np.flatnonzero(table.values[:, number])
+        rows = rows[np.argsort(table.values[rows].sum(axis=1), kind="stable")][:EXAMPLES_PER_LABEL]
+        if len(rows) == EXAMPLES_PER_LABEL:
+            chosen.append(rows)
+            names.append(name)
+    if not chosen:
+        return
+    records = record_of_row[np.concatenate(chosen)]
+    real, fake = (open_records(folder, RESOLUTION).read(records) for folder in folders)
+    save_image_grid(out_dir / "real.png", real, EXAMPLES_PER_LABEL)
+    save_image_grid(out_dir / "fakes.png", fake, EXAMPLES_PER_LABEL)
+    save_side_by_side(out_dir / "side_by_side.png", real, fake, names)
+
+
+def describe(comparison: dict[str, Any], settings: dict[str, Any]) -> str:
+    """Say in one paragraph what a comparison found, and what it did not look at.
+
+    Args:
+        comparison: comparison.json of benchmark/compare.py, the real classifier first.
+        settings: The demo's, as in config.json.
+    """
+    means = [row for row in comparison["rows"] if row["label"] == "mean"]
+    labels = [row for row in comparison["rows"] if row["trained_on"] == means[0]["trained_on"] and row is not means[0]]
+    insufficient = [f"{row['label']} ({row['num_positives']})" for row in labels if row["status"] != "ok"]
+    num_labels = len(labels) - len(insufficient)
+    source = "made-up chest radiographs" if settings["data"] == "phantom" else f"the images of {settings['data']}"
+    sentences = [
+        f"On {means[0]['num_images']:,} real test images ({comparison['num_resampled']:,} "
+        f"{comparison['resampled']}) from {source}, over {num_labels} labels:"
+    ]
+    if num_labels == 0:
+        sentences.append("no label has enough positives and negatives for a figure, so nothing was measured.")
+        return _paragraph(sentences, insufficient, settings)
+    real, fake = means
+    sentences.append(
+        f"a classifier trained on real images reaches a mean AUROC of {_estimate(real)}, and one trained on synthetic "
+        f"images with the same labels {_estimate(fake)}. The gap is {fake['reference_minus_this']:.3f} "
+        f"(95 % interval {fake['difference_low']:.3f} to {fake['difference_high']:.3f})."
+    )
+    if fake["low"] > 0.5:
+        sentences.append("The synthetic images carry usable information on the findings.")
+    elif fake["high"] < 0.5:
+        sentences.append("The synthetic classifier is worse than chance: what it learnt is misleading.")
+    else:
+        sentences.append(
+            "The interval of the synthetic classifier holds 0.5: that it learnt anything of use is not shown."
+        )
+    scored = [row for row in comparison["rows"] if row["trained_on"] == fake["trained_on"] and row is not fake]
+    gaps = [row for row in scored if row["status"] == "ok"]
+    if len(gaps) > 1:
+        widest = max(gaps, key=lambda row: row["reference_minus_this"])
+        sentences.append(
+            f"The widest gap is for {widest['label']}: {widest['reference_minus_this']:.3f} "
+            f"({widest['difference_low']:.3f} to {widest['difference_high']:.3f})."
+        )
+    return _paragraph(sentences, insufficient, settings)
+
+
+def _estimate(row: dict[str, Any]) -> str:
+    return f"{row['auroc']:.3f} (95 % interval {row['low']:.3f} to {row['high']:.3f})"
+
+
+def _paragraph(sentences: list[str], insufficient: list[str], settings: dict[str, Any]) -> str:
+    if settings["permute_labels"]:
+        sentences.append("This was the negative control: the GAN saw shuffled labels, so 0.5 is what should come out.")
+    if insufficient:
+        sentences.append(f"Too few cases for a figure, and left out (positives): {', '.join(insufficient)}.")
+    sentences.append(
+        "Both classifiers started from random weights and were trained for minutes, and this is one seed; whether the "
+        "synthetic images give away their originals was not measured."
+    )
+    return textwrap.fill(" ".join(sentences), width=110) + "\n"

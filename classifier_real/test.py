@@ -1,0 +1,43 @@
+"""Test the classifier that was trained on real images on the real images of data_dir/test.
+
+python3 test.py test model_dir data_dir random_seed resolution [--set key=value]
+
+Writes test.log, results.json, predictions.csv and roc_char.npy into
+data_dir/classification_results_res_<resolution>/test.
+"""
+
+import argparse
+from pathlib import Path
+
+from medsynth import app
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command line of this script."""
+    parser = app.parser(__doc__)
+    command = parser.add_subparsers(dest="command", required=True).add_parser("test", help="score test images")
+    command.add_argument("model_dir", type=Path, help="folder of config.ini")
+    command.add_argument("data_dir", type=Path, help="dataset made by build_dataset; data_dir/test is read")
+    command.add_argument("random_seed", type=app.non_negative_seed)
+    command.add_argument("resolution", type=app.power_of_two, help="must be the training's")
+    app.add_config_options(command)
+    return parser
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Score the test images with the trained weights."""
+    from medsynth.classify import experiment
+
+    experiment.test(
+        arguments.model_dir,
+        arguments.data_dir / "test",
+        experiment.real_results_folder(arguments.data_dir, arguments.resolution),
+        seed=arguments.random_seed,
+        resolution=arguments.resolution,
+        overrides=arguments.overrides,
+        dry_run=arguments.dry_run,
+    )
+
+
+if __name__ == "__main__":
+    app.run(__file__, build_parser(), main)

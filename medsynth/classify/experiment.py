@@ -1,0 +1,282 @@
+"""What the scripts of classifier_real and classifier_fake do.
+
+Data and settings are read and checked before TensorFlow is loaded, so that a
+mistake in either is answered at once.
+"""
+
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medsynth.classify.config import ClassifierConfig, apply_overrides, copy_config, read_config
+from medsynth.classify.data import SplitData, read_split
+from medsynth.config import flatten, from_json
+from medsynth.data.labels import read_label_table, record_order
+from medsynth.data.pyramid import ImagePyramid
+from medsynth.errors import DataError, RunFolderError, UsageError
+from medsynth.files import atomic_path, make_folder, read_json
+from medsynth.runs import CONFIG_NAME, RunFolder
+
+TRAIN_FOLDER, TEST_FOLDER = "train", "test"
+REAL = "real"
+# Settings that change where a training starts or what it prints, not which training it is.
+_NOT_COMPARED = ("train.path_model_base_weights", "train.use_trained_model_weights", "train.use_best_weights",
+                 "train.show_model_summary")  # fmt: skip
+
+
+def real_results_folder(data_dir: Path, resolution: int) -> Path:
+    """Return where the real classifier's results lie."""
+    return data_dir / f"classification_results_res_{resolution}"
+
+
+def fake_results_folder(results_dir: Path) -> Path:
+    """Return where the synthetic classifier's results lie."""
+    return results_dir / "classification_results"
+
+
+def inference_folder(results_dir: Path) -> Path:
+    """Return the folder of the synthetic dataset in a GAN's results.
+
+    Raises:
+        DataError: There is none.
+    """
+    folder = results_dir / "inference"
+    if not folder.is_dir():
+        raise DataError(
+            "The GAN's results must hold the synthetic images in inference/; run test.py of the GAN first.",
+            received="no such folder",
+            path=folder,
+        )
+    return folder
+
+
+def name_of_gan(results_dir: Path) -> str:
+    """Return the name of the application that made the synthetic images, or "synthetic" where nothing says it."""
+    for path in (results_dir / CONFIG_NAME, results_dir / "inference" / "generator.json"):
+        if path.is_file():
+            description = read_json(path)
+            for key in ("application", "app"):
+                if isinstance(description, dict) and isinstance(description.get(key), str):
+                    return str(description[key])
+    return "synthetic"
+
+
+@dataclass(frozen=True)
+class TrainingRequest:
+    """What train.py was asked for.
+
+    Attributes:
+        model_dir: The folder of config.ini.
+        splits_dir: Holds `train` and `valid`.
+        results: The classifier's results folder; `train` is made in it.
+        seed: Of weights, order of images and flips.
+        resolution: Of the records to read.
+        trained_on: Where the images come from, as tables show it.
+        overrides: `key=value` each.
+    """
+
+    model_dir: Path
+    splits_dir: Path
+    results: Path
+    seed: int
+    resolution: int
+    trained_on: str
+    overrides: list[str]
+
+
+def train(request: TrainingRequest, *, dry_run: bool = False) -> None:
+    """Train a classifier, or say that it is trained.
+
+    Raises:
+        MedsynthError: Unusable settings, data or folder, or a loss that is not finite.
+    """
+    config = apply_overrides(read_config(request.model_dir), request.overrides, "train")
+    train_folder = request.splits_dir / "train"
+    train_data = ImagePyramid(
+        train_folder, request.resolution, smallest_resolution=request.resolution, seed=request.seed
+    )
+    valid_data = read_split(request.splits_dir / "valid", request.resolution)
+    _require_fitting(config, train_data, valid_data)
+    backbone = _backbone_weights(config, request.model_dir)
+    settings = _settings(config, request, train_data, valid_data, backbone)
+
+    from medsynth.classify.trainer import ClassifierTrainer, build_classifier  # noqa: PLC0415
+
+    if dry_run:
+        network = build_classifier(config.train, len(train_data.label_names), request.seed, backbone)
+        for key, value in {**settings, "parameters": f"{network.count_params():,}"}.items():
+            print(f"{key:40s} {value}")
+        return
+    with RunFolder(request.results / TRAIN_FOLDER, settings) as run:
+        if run.is_done and not config.train.use_trained_model_weights:
+            run.log(f"{run.path} holds the finished training of these settings; nothing to do.")
+            return
+        run.log(_initialisation_line(config, request.model_dir, backbone))
+        network = build_classifier(config.train, len(train_data.label_names), request.seed, backbone)
+        trainer = ClassifierTrainer(run, network, config.train, train_data, valid_data)
+        if config.train.use_trained_model_weights:
+            trainer.start_from_trained_weights()
+            run.mark_undone()
+        if config.train.show_model_summary:
+            network.summary(print_fn=run.log)
+        copy_config(request.model_dir, run.path)
+        for split in (train_folder, valid_data.folder):
+            with atomic_path(run.path / f"{split.name}.csv") as temporary:
+                shutil.copyfile(split / f"{split.name}.csv", temporary)
+        last = trainer.train()
+        run.mark_done(f"epoch {last['epoch'] + 1}, validation mean AUROC {last['val_mean_auroc']:.4f} in the last one")
+
+
+def _require_fitting(config: ClassifierConfig, train_data: ImagePyramid, valid_data: SplitData) -> None:
+    if valid_data.names != train_data.label_names:
+        raise DataError(
+            f"Training and validation must have the same labels; training has {', '.join(train_data.label_names)}.",
+            received=", ".join(valid_data.names),
+            path=valid_data.folder,
+        )
+    images = min(train_data.num_images, config.train.samples_per_epoch)
+    if config.train.batch_size > images:
+        raise UsageError(
+            f"An epoch has {images} images, less than one batch; lower batch_size.",
+            received=f"batch_size={config.train.batch_size}",
+        )
+
+
+def _backbone_weights(config: ClassifierConfig, model_dir: Path) -> Path | None:
+    """Return the file with ImageNet weights, or None where there is none."""
+    path = model_dir / config.train.path_model_base_weights
+    return path if config.train.path_model_base_weights and path.is_file() else None
+
+
+def _initialisation(backbone: Path | None) -> str:
+    if backbone is None:
+        return "random initialisation"
+    return f"pre-trained weights sha256 {hashlib.sha256(backbone.read_bytes()).hexdigest()[:16]}"
+
+
+def _initialisation_line(config: ClassifierConfig, model_dir: Path, backbone: Path | None) -> str:
+    if backbone is not None:
+        return f"initial weights: {backbone}"
+    wanted = (model_dir / config.train.path_model_base_weights).resolve()
+    return f"no ImageNet weights at {wanted}: random initialisation, and every result is marked so"
+
+
+def _settings(
+    config: ClassifierConfig,
+    request: TrainingRequest,
+    train_data: ImagePyramid,
+    valid_data: SplitData,
+    backbone: Path | None,
+) -> dict[str, Any]:
+    """Return what the trained weights depend on: config.json of the training's folder."""
+    chosen = {
+        key: value
+        for key, value in flatten(config).items()
+        if (key == "base_model_name" or key.startswith("train.")) and key not in _NOT_COMPARED
+    }
+    return {
+        "trained_on": request.trained_on,
+        "initialisation": _initialisation(backbone),
+        "random_seed": request.seed,
+        "resolution": request.resolution,
+        "data.labels": list(train_data.label_names),
+        "data.num_train_images": train_data.num_images,
+        "data.num_valid_images": len(valid_data),
+        "data.train_labels_sha256": hashlib.sha256(train_data.labels.tobytes()).hexdigest(),
+        "data.valid_labels_sha256": hashlib.sha256(valid_data.labels.tobytes()).hexdigest(),
+        **chosen,
+    }
+
+
+def test(
+    model_dir: Path,
+    test_split: Path,
+    results: Path,
+    *,
+    seed: int,
+    resolution: int,
+    overrides: list[str],
+    dry_run: bool,
+) -> None:
+    """Score the real test images with a trained classifier and write results/test.
+
+    Args:
+        model_dir: The folder of config.ini; [TEST] is used, the network is the training's.
+        test_split: data_dir/test.
+        results: The classifier's results folder.
+        seed: Noted in results.json; scoring draws nothing.
+        resolution: Must be the training's.
+        overrides: `key=value` each.
+        dry_run: Check everything, and stop before scoring.
+
+    Raises:
+        MedsynthError: No training here, or one that does not fit the data.
+    """
+    config = apply_overrides(read_config(model_dir), overrides, "test")
+    train_folder = results / TRAIN_FOLDER
+    if not (train_folder / CONFIG_NAME).is_file():
+        raise RunFolderError(
+            "There is no trained classifier here; run train.py of this classifier first.",
+            received="no config.json",
+            path=train_folder,
+        )
+    trained = read_json(train_folder / CONFIG_NAME)
+    _require_trained(config, overrides, trained, resolution)
+    data = read_split(test_split, resolution)
+    if list(data.names) != trained["data.labels"]:
+        raise DataError(
+            f"The classifier was trained on the labels {', '.join(trained['data.labels'])}.",
+            received=", ".join(data.names),
+            path=test_split,
+        )
+    table = read_label_table(test_split)
+
+    from medsynth.classify.results import write_results  # noqa: PLC0415
+    from medsynth.classify.trainer import build_classifier, score  # noqa: PLC0415
+
+    keys = {key.removeprefix("train."): value for key, value in trained.items() if key.startswith("train.")}
+    train_config = from_json(type(config.train), keys)
+    network = build_classifier(train_config, len(data.names), trained["random_seed"], None)
+    weights = train_folder / ("best_weights.h5" if config.test.use_best_weights else train_config.output_weights_name)
+    if dry_run:
+        print(f"would score {len(data)} images of {test_split} with {weights}")
+        return
+    scores = score(network, weights, data, train_config.image_dimension, config.test.batch_size)
+    in_csv_order = scores.copy()
+    in_csv_order[record_order(len(scores))] = scores
+    facts = {
+        "trained_on": trained["trained_on"],
+        "initialisation": trained["initialisation"],
+        "random_seed": trained["random_seed"],
+        "test_random_seed": seed,
+        "resolution": resolution,
+        "image_dimension": train_config.image_dimension,
+        "weights": weights.name,
+        "training_finished": (train_folder / "_training-done.txt").is_file(),
+    }
+    folder = make_folder(results / TEST_FOLDER)
+    with atomic_path(folder / "test.csv") as temporary:
+        shutil.copyfile(test_split / f"{test_split.name}.csv", temporary)
+    print(write_results(folder, table, in_csv_order, facts))
+
+
+def _require_trained(config: ClassifierConfig, overrides: list[str], trained: dict[str, Any], resolution: int) -> None:
+    """Refuse another resolution, or a --set that contradicts the training."""
+    if resolution != trained["resolution"]:
+        raise UsageError(
+            f"The classifier was trained on images of {trained['resolution']} pixels.",
+            received=f"resolution {resolution}",
+        )
+    chosen = flatten(config)
+    for assignment in overrides:
+        key = assignment.partition("=")[0]
+        for name in (key, f"train.{key}"):
+            if f"test.{key}" in chosen or name not in trained or name not in chosen:
+                continue
+            if json.loads(json.dumps(chosen[name])) != trained[name]:
+                raise UsageError(
+                    f"{name} was fixed when the classifier was trained: {trained[name]}.", received=assignment
+                )

@@ -1,0 +1,102 @@
+"""Figures of results, drawn without a display and readable for the colour-blind."""
+
+import io
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from medsynth.files import atomic_path
+
+# Okabe and Ito 2008, "Color Universal Design": told apart with every common colour vision.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+MARKERS = ("o", "s", "^", "D", "v", "P")
+_ROW_HEIGHT, _FRAME_HEIGHT = 0.42, 2.3  # inches
+
+
+@dataclass(frozen=True)
+class Series:
+    """One classifier's values, a row of the figure each.
+
+    Attributes:
+        name: For the legend.
+        values: AUROC in [0, 1], NaN where there is none, [R].
+        low: Lower ends of the intervals, NaN where there is none, [R].
+        high: Upper ends, [R].
+    """
+
+    name: str
+    values: npt.NDArray[np.float64]
+    low: npt.NDArray[np.float64]
+    high: npt.NDArray[np.float64]
+
+
+def comparison_figure(
+    path: Path,
+    row_names: Sequence[str],
+    series: Sequence[Series],
+    *,
+    title: str,
+    note: str,
+    published: Sequence[float | None] = (),
+) -> None:
+    """Write a dot plot of AUROC with 95 % intervals, a row per label and the mean last, as PNG.
+
+    Args:
+        path: The .png file, written atomically.
+        row_names: R names; the last row is the mean.
+        series: One per classifier, R values each.
+        title: Above the figure.
+        note: Below it: what the intervals are, and what a reader must know.
+        published: Published mean of each series, drawn hollow on the last row; None where there is none.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415  (a second to load)
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    rows = np.arange(len(row_names), dtype=np.float64)
+    figure = Figure(figsize=(8.0, _FRAME_HEIGHT + _ROW_HEIGHT * len(rows)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.axvline(0.5, color="0.55", linewidth=1, linestyle="--", zorder=0)
+    axes.axhline(rows[-1] - 0.5, color="0.8", linewidth=1, zorder=0)
+    offsets = (np.arange(len(series)) - (len(series) - 1) / 2) * 0.6 / max(len(series), 2)
+    for number, (one, offset) in enumerate(zip(series, offsets, strict=True)):
+        colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
+        axes.hlines(rows + offset, one.low, one.high, color=colour, linewidth=1.6)
+        axes.plot(one.values, rows + offset, linestyle="none", marker=marker, color=colour, label=one.name)
+        known = published[number] if number < len(published) else None
+        if known is not None:
+            axes.plot(
+                [known],
+                [rows[-1] + offset],
+                linestyle="none",
+                marker=marker,
+                markersize=10,
+                markerfacecolor="none",
+                color=colour,
+                label=f"{one.name}, published",
+            )
+    drawn = np.concatenate([np.concatenate([one.values, one.low]) for one in series])
+    lowest = np.nanmin(drawn) if np.isfinite(drawn).any() else 0.5
+    axes.set_xlim(min(0.45, lowest - 0.03), 1.01)
+    axes.set_ylim(rows[-1] + 0.6, -0.6)
+    axes.set_yticks(rows, row_names)
+    axes.set_xlabel("AUROC on real test images (dashed: chance)")
+    figure.suptitle(title, x=0.01, horizontalalignment="left", fontsize=11)
+    axes.grid(axis="x", color="0.92")
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2, ncols=2, frameon=False, fontsize=9)
+    figure.supxlabel(_wrapped(note), x=0.01, horizontalalignment="left", fontsize=8, color="0.3")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=150)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(buffer.getvalue())
+
+
+def _wrapped(text: str) -> str:
+    """Break lines that are longer than the figure is wide."""
+    return "\n".join(textwrap.fill(line, 125) for line in text.splitlines())
