@@ -20,7 +20,8 @@ from medsynth.data.tfrecords import write_labels
 from medsynth.errors import MedsynthError
 from medsynth.files import atomic_path, make_folder, read_json, require_folder, write_text
 from medsynth.progress import format_duration
-from medsynth.report.grids import save_image_grid, save_side_by_side
+from medsynth.report.figures import save_side_by_side
+from medsynth.report.grids import save_image_grid
 from medsynth.runs import DONE_NAME, RunFolder
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -28,7 +29,13 @@ RESOLUTION = 32
 FEW_ROWS = 20_000
 EXAMPLES_PER_LABEL = 8
 # Two cores and a few minutes: small input, short training, steps large enough for it.
-CLASSIFIER_SETTINGS = ("image_dimension=64", "precision=mixed_bfloat16")
+CLASSIFIER_SETTINGS = (
+    "image_dimension=64",
+    "precision=mixed_bfloat16",
+    "initial_learning_rate=0.001",
+    "batch_norm_momentum=0.9",
+    "epochs=2",
+)
 
 
 class StepFailedError(MedsynthError):
@@ -61,7 +68,7 @@ def plan(out_dir: Path, data: Path | None, seed: int, *, permute_labels: bool) -
     """
     dataset, gan, resolution = out_dir / "dataset", out_dir / "gan", str(RESOLUTION)
     raw = out_dir / "raw" if data is None else data
-    steps = []
+    steps: list[Step] = []
     if data is None:
         steps.append(
             Step(

@@ -17,7 +17,15 @@ SCRIPTS = [ROOT / app / name for app in APPS for name in SCRIPT_NAMES if (ROOT /
 MODULES = sorted(path for top in ("medsynth", *APPS) for path in (ROOT / top).rglob("*.py"))
 
 # What a layer may import of the suite, beside itself. The order is the direction: down only.
-BASE = ("medsynth", "medsynth.errors", "medsynth.files", "medsynth.config", "medsynth.progress", "medsynth.runs", "medsynth.app")
+BASE = (
+    "medsynth",
+    "medsynth.errors",
+    "medsynth.files",
+    "medsynth.config",
+    "medsynth.progress",
+    "medsynth.runs",
+    "medsynth.app",
+)
 MIDDLE = ("medsynth.data", "medsynth.training", "medsynth.networks")
 ALLOWED = {
     "medsynth": BASE,

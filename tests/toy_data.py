@@ -23,7 +23,8 @@ def write_toy_split(
     images = (images + rng.normal(0, 8, images.shape)).clip(0, 255)[..., None]
     folder.mkdir(parents=True)
     paths = tuple(
-        f"raw/CheXpert-v1.0-small/train/patient{i // 2:05d}/study{i % 2 + 1}/view1_frontal.jpg" for i in range(num_images)
+        f"raw/CheXpert-v1.0-small/train/patient{i // 2:05d}/study{i % 2 + 1}/view1_frontal.jpg"
+        for i in range(num_images)
     )
     write_label_table(folder, LabelTable(paths, names, labels))
     order = record_order(num_images)

@@ -5,11 +5,13 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from medsynth.files import atomic_path
+from medsynth.report.grids import image_sheet
 
 # Okabe and Ito 2008, "Color Universal Design": told apart with every common colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -91,12 +93,49 @@ def comparison_figure(
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2, ncols=2, frameon=False, fontsize=9)
     figure.supxlabel(_wrapped(note), x=0.01, horizontalalignment="left", fontsize=8, color="0.3")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(buffer.getvalue())
+    _save_png(figure, path)
 
 
 def _wrapped(text: str) -> str:
     """Break lines that are longer than the figure is wide."""
     return "\n".join(textwrap.fill(line, 125) for line in text.splitlines())
+
+
+def save_side_by_side(
+    path: Path, real: npt.NDArray[np.uint8], fake: npt.NDArray[np.uint8], row_names: Sequence[str]
+) -> None:
+    """Write real images on the left and synthetic ones on the right, a row per label, as PNG.
+
+    Args:
+        path: The .png file, written atomically.
+        real: uint8 [R * K, H, W, C], K images of each of the R labels.
+        fake: Like `real`; image i was made with the labels of real image i.
+        row_names: R names.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    num_columns = len(real) // len(row_names)
+    figure = Figure(figsize=(2 + 1.1 * num_columns, 0.7 + 0.55 * len(row_names)), layout="constrained")
+    FigureCanvasAgg(figure)
+    height = real.shape[1]
+    for axes, images, title in zip(
+        figure.subplots(1, 2), (real, fake), ("real", "synthetic, the same labels"), strict=True
+    ):
+        sheet = image_sheet(images, num_columns)
+        axes.imshow(sheet.squeeze(-1) if sheet.shape[-1] == 1 else sheet, cmap="gray", vmin=0, vmax=255)
+        axes.set_title(title, fontsize=11)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.spines[:].set_visible(False)
+    first = figure.axes[0]
+    first.set_yticks((np.arange(len(row_names)) + 0.5) * height, row_names)
+    first.tick_params(length=0)
+    _save_png(figure, path)
+
+
+def _save_png(figure: Any, path: Path) -> None:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=150)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(buffer.getvalue())

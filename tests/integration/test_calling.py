@@ -35,7 +35,9 @@ def copy_package(target: Path, *names: str) -> Path:
 
 def test_a_second_clone_that_would_run_the_first_ones_code_is_refused(tmp_path: Path) -> None:
     clone = copy_package(tmp_path / "clone", "build_dataset")
-    result = call([sys.executable, str(clone / "build_dataset" / "dataset_tool.py"), "create_phantom", "x"], cwd=tmp_path)
+    result = call(
+        [sys.executable, str(clone / "build_dataset" / "dataset_tool.py"), "create_phantom", "x"], cwd=tmp_path
+    )
     assert result.returncode == 2
     assert f"This script belongs to {clone}" in result.stderr
     assert f"pip install -e '{clone}[cpu]'" in result.stderr

@@ -46,7 +46,11 @@ def test_a_failed_folder_leaves_the_old_folder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("number", "words"),
-    [(errno.ENOSPC, "No space is left"), (errno.EACCES, "No permission"), (errno.EROFS, "This file system is read-only")],
+    [
+        (errno.ENOSPC, "No space is left"),
+        (errno.EACCES, "No permission"),
+        (errno.EROFS, "This file system is read-only"),
+    ],
 )
 def test_disk_errors_are_explained(tmp_path: Path, number: int, words: str) -> None:
     path = tmp_path / "file"
@@ -63,9 +67,9 @@ def test_other_system_errors_are_not_disguised(tmp_path: Path) -> None:
 
 def test_a_folder_where_a_file_lies_is_refused(tmp_path: Path) -> None:
     write_text(tmp_path / "file", "")
-    with pytest.raises(RunFolderError, match="A folder was expected where a file lies"):
+    with pytest.raises(RunFolderError, match=r"A folder was expected where a file lies"):
         make_folder(tmp_path / "file" / "below")
-    with pytest.raises(DataError, match="the dataset was expected here. Received: a file"):
+    with pytest.raises(DataError, match=r"the dataset was expected here. Received: a file"):
         require_folder(tmp_path / "file", "the dataset")
     with pytest.raises(DataError, match="no such folder"):
         require_folder(tmp_path / "nothing", "the dataset")

@@ -107,7 +107,7 @@ def test_records_and_labels_of_different_number_are_refused(split: Path) -> None
     path = tfrecords.record_path(split, 4)
     size = path.stat().st_size // 24
     path.write_bytes(path.read_bytes()[: 23 * size])
-    with pytest.raises(DataError, match="There are 24 rows of labels.*Received: 23 records"):
+    with pytest.raises(DataError, match=r"There are 24 rows of labels.*Received: 23 records"):
         pyramid(split)
 
 
@@ -115,5 +115,5 @@ def test_a_resolution_that_the_data_lacks_lists_those_it_has(split: Path) -> Non
     with pytest.raises(DataError, match=r"no images of 32x32. Resolutions in this folder: 4, 8, 16"):
         pyramid(split, resolution=32)
     tfrecords.record_path(split, 3).rename(split / "train-r05.tfrecords")
-    with pytest.raises(DataError, match="name says 32x32. Received: images of 8x8"):
+    with pytest.raises(DataError, match=r"name says 32x32. Received: images of 8x8"):
         pyramid(split, resolution=32, smallest=32)

@@ -28,7 +28,7 @@ def test_the_same_settings_go_on_and_others_are_refused(tmp_path: Path) -> None:
         run.log("second")
         assert run.is_done
     assert (tmp_path / "run" / "log.txt").read_text() == "first\nsecond\n"
-    with pytest.raises(RunFolderError, match="other settings.*Received: a: 1 -> 2"):
+    with pytest.raises(RunFolderError, match=r"other settings.*Received: a: 1 -> 2"):
         RunFolder(tmp_path / "run", {"a": 2, "sizes": {8: 2}}).__enter__()
     with RunFolder(tmp_path / "run", {"a": 1, "sizes": {8: 2}}):
         pass  # the refusal left no lock behind

@@ -95,7 +95,7 @@ def test_a_record_that_is_no_image_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.tfrecords"
     with tf.io.TFRecordWriter(str(path)) as writer:
         writer.write(b"something else")
-    with pytest.raises(DataError, match="no tf.train.Example"):
+    with pytest.raises(DataError, match=r"no tf.train.Example"):
         tfrecords.RecordFile(path)
 
 
