@@ -47,13 +47,19 @@ class Progress:
         self._start = self._last = time.monotonic()
         self._width = 0
 
-    def update(self, done: float, note: str = "") -> None:
-        """Say that `done` units are finished; `note` is shown behind the numbers."""
+    def update(self, done: float, note: str = "", *, seconds_left: float | None = None) -> None:
+        """Say that `done` units are finished.
+
+        Args:
+            done: Units finished in all.
+            note: Shown behind the numbers.
+            seconds_left: A better estimate than the mean rate so far gives, where units differ in cost.
+        """
         self._done = done
         now = time.monotonic()
         if now - self._last >= self._pause:
             self._last = now
-            self._write(self._line(now, note))
+            self._write(self._line(now, note, seconds_left))
 
     def advance(self, units: float = 1, note: str = "") -> None:
         """Say that `units` more are finished."""
@@ -67,10 +73,12 @@ class Progress:
             self.stream.write("\n")
             self.stream.flush()
 
-    def _line(self, now: float, note: str) -> str:
+    def _line(self, now: float, note: str, seconds_left: float | None) -> str:
         seconds = max(now - self._start, 1e-9)
         rate = (self._done - self._first) / seconds
-        left = format_duration((self.total - self._done) / rate) if rate > 0 else "unknown"
+        if seconds_left is None and rate > 0:
+            seconds_left = (self.total - self._done) / rate
+        left = "unknown" if seconds_left is None else format_duration(seconds_left)
         share = self._done / self.total if self.total else 1.0
         line = f"{self.label}: {share:4.0%} {self._done:,.0f}/{self.total:,.0f} {self.unit}  {rate:,.1f}/s  ETA {left}"
         return f"{line}  {note}" if note else line

@@ -118,6 +118,43 @@ def growth_stage(lod: float) -> tuple[int, int]:
     return math.floor(lod), math.ceil(lod)
 
 
+class RemainingTime:
+    """Estimates how long the rest of a training will take, although images get dearer as it grows.
+
+    An image at a resolution costs what it cost there last. At a resolution not reached yet it
+    is taken to cost three times as much as at the one below: four times the pixels, but some of
+    the work does not depend on them.
+
+    Args:
+        config: The schedule.
+        final_resolution: Of the networks.
+    """
+
+    _GROWTH, _NUM_POINTS = 3.0, 200
+
+    def __init__(self, config: ScheduleConfig, final_resolution: int) -> None:
+        self.config, self.final_resolution = config, final_resolution
+        self._seconds_per_image: dict[int, float] = {}
+
+    def add(self, resolution: int, seconds_per_image: float) -> None:
+        """Note what an image took at a resolution just now."""
+        known = self._seconds_per_image.get(resolution, seconds_per_image)
+        self._seconds_per_image[resolution] = 0.8 * known + 0.2 * seconds_per_image
+
+    def seconds(self, images_seen: int) -> float | None:
+        """Return the estimate after `images_seen` images; None while nothing was noted."""
+        if not self._seconds_per_image:
+            return None
+        left = max(self.config.total_kimg * 1000 - images_seen, 0.0)
+        share = left / self._NUM_POINTS
+        points = (images_seen + round(share * (i + 0.5)) for i in range(self._NUM_POINTS))
+        return sum(share * self._cost(schedule_at(self.config, self.final_resolution, n).resolution) for n in points)
+
+    def _cost(self, resolution: int) -> float:
+        nearest = min(self._seconds_per_image, key=lambda known: abs(math.log2(known / resolution)))
+        return float(self._seconds_per_image[nearest] * self._GROWTH ** math.log2(resolution / nearest))
+
+
 def check_schedule(config: ScheduleConfig, final_resolution: int, group_size: int = 4) -> None:
     """Refuse settings that could not be trained with.
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 from medsynth.data.pyramid import ImagePyramid
 from medsynth.errors import DivergenceError
 from medsynth.gan.sampling import draw_latents, grid_shape, make_sampler, sample_all
-from medsynth.gan.schedule import Point, ScheduleConfig, growth_stage, schedule_at
+from medsynth.gan.schedule import Point, RemainingTime, ScheduleConfig, growth_stage, schedule_at
 from medsynth.gan.steps import AdversarialStep
 from medsynth.progress import Progress, format_duration
 from medsynth.report.grids import save_image_grid
@@ -93,6 +93,7 @@ class GanTrainer:
         total_images = round(self.schedule.total_kimg * 1000)
         progress = Progress("train", total_images / 1000, "kimg", done=position.images_seen / 1000)
         point = schedule_at(self.schedule, self.resolution, position.images_seen)
+        remaining = RemainingTime(self.schedule, self.resolution)
         num_skipped_in_a_row = 0
 
         while position.images_seen < total_images:
@@ -108,6 +109,7 @@ class GanTrainer:
                     self.step.start_optimisers_afresh()
 
                 # Steps: discriminator, average, generator.
+                steps_start = time.monotonic()
                 for _ in range(self.config.minibatch_repeats):
                     outcome = self._do_step(position, point)
                     position.images_seen += point.minibatch
@@ -117,7 +119,13 @@ class GanTrainer:
                     num_skipped_in_a_row = num_skipped_in_a_row + 1 if outcome["skipped"] else 0
                     position.num_skipped += int(outcome["skipped"])
                     self._stop_if_diverged(num_skipped_in_a_row, position)
-                progress.update(position.images_seen / 1000, f"lod {point.lod:.2f}")
+                num_images = point.minibatch * self.config.minibatch_repeats
+                remaining.add(point.resolution, (time.monotonic() - steps_start) / num_images)
+                progress.update(
+                    position.images_seen / 1000,
+                    f"lod {point.lod:.2f}",
+                    seconds_left=remaining.seconds(position.images_seen),
+                )
                 is_done = position.images_seen >= total_images
                 is_tick_over = is_done or position.images_seen >= tick_images + point.tick_kimg * 1000
 

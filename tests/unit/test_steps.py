@@ -9,7 +9,7 @@ from GAN_prog.application import APPLICATION, build_networks
 from GAN_prog.config import NetworkConfig, ProgressiveConfig, presets
 from medsynth.errors import UsageError
 from medsynth.gan.losses import label_cross_entropy
-from medsynth.gan.schedule import ScheduleConfig, check_schedule, schedule_at
+from medsynth.gan.schedule import RemainingTime, ScheduleConfig, check_schedule, schedule_at
 from medsynth.gan.steps import AdversarialStep, Networks, OptimiserConfig
 from medsynth.training.optimizers import SkippingAdam
 
@@ -148,3 +148,14 @@ def test_every_preset_is_usable(resolution: int) -> None:
         check_schedule(config.schedule, resolution)
         end = schedule_at(config.schedule, resolution, round(config.schedule.total_kimg * 1000))
         assert (end.lod, end.resolution) == (0.0, resolution), name
+
+
+def test_the_time_left_foresees_that_larger_images_take_longer() -> None:
+    config = ScheduleConfig(total_kimg=3.0, initial_resolution=8, training_kimg=1.0, transition_kimg=0.0)
+    remaining = RemainingTime(config, 32)
+    assert remaining.seconds(0) is None
+    remaining.add(8, 0.01)
+    assert remaining.seconds(0) == pytest.approx(10 + 30 + 90, rel=0.02)
+    remaining.add(16, 0.02)
+    assert remaining.seconds(1000) == pytest.approx(20 + 60, rel=0.02)
+    assert remaining.seconds(3000) == 0
