@@ -71,10 +71,10 @@ def _cpu(resolution: int) -> ProgressiveConfig:
         # Few steps want larger ones and a faster average.
         optimiser=OptimiserConfig(average_decay=0.99),
         schedule=ScheduleConfig(
-            total_kimg=100.0,
+            total_kimg=80.0,
             initial_resolution=8,
-            training_kimg=12.0,
-            transition_kimg=12.0,
+            training_kimg=8.0,
+            transition_kimg=8.0,
             minibatch_base=32,
             minibatch_by_resolution={4: 64, 8: 64, 16: 64, 32: 32},
             generator_learning_rate=0.003,

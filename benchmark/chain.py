@@ -34,6 +34,7 @@ CLASSIFIER_SETTINGS = (
     "precision=mixed_bfloat16",
     "initial_learning_rate=0.001",
     "batch_norm_momentum=0.9",
+    "batch_size=32",
     "epochs=2",
 )
 

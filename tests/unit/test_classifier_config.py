@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medsynth.classify.callbacks import Patience
+from medsynth.classify.callbacks import Patience, StopWhenDiverged
 from medsynth.classify.config import ClassifierConfig, TrainConfig, apply_overrides, read_config
-from medsynth.errors import UsageError
+from medsynth.errors import DivergenceError, UsageError
 
 ROOT = Path(__file__).parents[2]
 
@@ -97,3 +97,14 @@ def test_a_new_best_resets_both_counters():
 def test_learning_rate_has_a_floor():
     config = TrainConfig(min_lr=3e-5, patience_reduce_lr=1)
     np.testing.assert_allclose([s.learning_rate for s in after([0.0] * 3, config)], 3e-5)
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_ends_the_training(tmp_path, loss):
+    callback = StopWhenDiverged(tmp_path, every=10)
+    callback.on_train_batch_end(0, {"loss": 0.7})
+    callback.on_train_batch_end(5, {"loss": loss})  # not looked at, so that the device is not waited for
+    with pytest.raises(DivergenceError, match=r"best_weights\.h5 is kept"):
+        callback.on_train_batch_end(10, {"loss": loss})
+    with pytest.raises(DivergenceError):
+        callback.on_epoch_end(0, {"loss": loss})
