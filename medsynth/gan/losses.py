@@ -69,5 +69,8 @@ def label_cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     Source: the auxiliary classifier of Odena et al. 2017, https://arxiv.org/abs/1610.09585,
     for several labels at once.
     """
-    shares = tf.math.divide_no_nan(labels, tf.reduce_sum(labels, axis=1, keepdims=True))
-    return tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(shares, logits))
+    sums = tf.reduce_sum(labels, axis=1)
+    shares = tf.math.divide_no_nan(labels, sums[:, tf.newaxis])
+    losses = tf.nn.softmax_cross_entropy_with_logits(shares, logits)
+    # Without labels the loss is 0 already, but its gradient is not: the operation takes shares to add up to 1.
+    return tf.reduce_mean(tf.where(sums > 0, losses, tf.zeros_like(losses)))

@@ -21,10 +21,10 @@ class BatchNormalization(keras.layers.BatchNormalization):
     """Batch normalisation in one operation instead of nine.
 
     Keras 3 composes the layer from elementwise operations. With 121 such layers
-    the fused kernel makes training 1.4 times as fast (speed/densenet_step.py). Weights and configuration are those of the Keras
-    layer, and so is the name, by which Keras' weight files find a layer. The
-    moving variance is the unbiased one, as in Keras 2, with which the published
-    numbers were made.
+    the fused kernel makes training 1.4 times as fast (speed/densenet_step.py).
+    Weights and configuration are those of the Keras layer, and so is the name, by
+    which Keras' weight files find a layer. The moving variance is the unbiased
+    one, as in Keras 2, with which the published numbers were made.
     """
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:

@@ -118,6 +118,12 @@ def test_an_image_without_labels_adds_nothing_to_the_label_loss() -> None:
     empty = label_cross_entropy(tf.zeros((2, 2)), logits)
     half = label_cross_entropy(tf.constant([[1.0, 1.0], [0.0, 0.0]]), logits)
     assert float(empty) == 0.0
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        loss = label_cross_entropy(tf.constant([[1.0, 1.0], [0.0, 0.0]]), logits)
+    gradient = tape.gradient(loss, logits).numpy()
+    assert (gradient[1] == 0).all()
+    assert (gradient[0] != 0).all()
     expected = 0.5 * -np.mean(np.log(np.exp([1.0, 2.0]) / np.exp([1.0, 2.0]).sum()))
     assert float(half) == pytest.approx(expected, rel=1e-6)
 

@@ -1,0 +1,152 @@
+"""Two programs timed against each other: each in a process of its own, by turns, the others idle.
+
+Standard library alone, since both sides import it, each in its own environment. A
+worker script ends in `serve({...})`; the benchmark starts it as a `Rival` and
+asks it over its standard input and output, one JSON line each way.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+BUSY_SHARE = 0.1
+
+
+class Rival:
+    """One worker process.
+
+    Args:
+        name: Its row in the table.
+        command: Starts it.
+    """
+
+    def __init__(self, name: str, command: list[str]) -> None:
+        self.name = name
+        self.turns: list[tuple[float, float]] = []  # (what a turn took in seconds per step, share of others)
+        # BLAS libraries may read these; both sides get every core of this process.
+        environment = {**os.environ, "OMP_NUM_THREADS": str(num_cores()), "TF_CPP_MIN_LOG_LEVEL": "2"}
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
+
+    def ask(self, order: str, **arguments: Any) -> Any:
+        """Have the worker carry out an order and return its answer.
+
+        Raises:
+            SystemExit: The worker has died; its own message is on standard error.
+        """
+        try:
+            self._process.stdin.write(json.dumps([order, arguments]) + "\n")
+            self._process.stdin.flush()
+            answer = self._process.stdout.readline()
+        except BrokenPipeError:
+            answer = ""
+        if not answer:
+            raise SystemExit(f"{self.name} ended during {order!r}, with exit code {self._process.wait()}.")
+        return json.loads(answer)
+
+    def take_turn(self, num_steps: int) -> None:
+        """Time `num_steps` steps, and note what share of the cores other programs took meanwhile."""
+        others, start = -_busy_seconds() + self._own_seconds(), time.perf_counter()
+        seconds = self.ask("steps", num_steps=num_steps)
+        others += _busy_seconds() - self._own_seconds()
+        share = others / (time.perf_counter() - start) / num_cores()
+        self.turns.append((seconds / num_steps, max(share, 0.0)))
+
+    def peak_mib(self) -> float:
+        """Return the most memory it has held, in MiB (VmHWM)."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+    def end(self) -> None:
+        """Let the worker go."""
+        self._process.stdin.close()
+        self._process.wait()
+
+    def _own_seconds(self) -> float:
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def num_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def _busy_seconds() -> float:
+    """Return what all programs together have used of all cores, in seconds."""
+    user, nice, system, _, _, interrupt, soft_interrupt, stolen = (
+        int(field) for field in Path("/proc/stat").read_text().split("\n")[0].split()[1:9]
+    )
+    return (user + nice + system + interrupt + soft_interrupt + stolen) / os.sysconf("SC_CLK_TCK")
+
+
+def compete(rivals: list[Rival], num_rounds: int, num_steps: int, most_seconds: float) -> list[int]:
+    """Give every rival a turn per round until `num_rounds` rounds were undisturbed or time is up.
+
+    Returns:
+        The rounds that count: the undisturbed ones; all where fewer than three were.
+    """
+    start, quiet = time.perf_counter(), []
+    num_done = 0
+    while len(quiet) < num_rounds and (num_done < 3 or time.perf_counter() - start < most_seconds):
+        for rival in rivals:
+            rival.take_turn(num_steps)
+        worst = max(rival.turns[-1][1] for rival in rivals)
+        if worst <= BUSY_SHARE:
+            quiet.append(num_done)
+        num_done += 1
+        print(f"  round {num_done}: others took up to {worst:.0%} of the cores", file=sys.stderr)
+    return quiet if len(quiet) >= 3 else list(range(num_done))
+
+
+def table(rivals: list[Rival], rounds: list[int], num_images: int, peer: Rival) -> str:
+    """Return one line per rival: images/s, ratio to `peer` within each round, peak memory."""
+    lines = [
+        "| side | images/s: median (min-max) | ratio: median of the rounds (min-max) | others' share of the cores "
+        "| peak memory, MiB |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for rival in rivals:
+        speeds = [num_images / rival.turns[i][0] for i in rounds]
+        ratios = [peer.turns[i][0] / rival.turns[i][0] for i in rounds]
+        share = statistics.mean(rival.turns[i][1] for i in rounds)
+        lines.append(
+            f"| {rival.name} | {_spread(speeds, '.1f')} | {_spread(ratios, '.2f')} | {share:.0%} "
+            f"| {rival.peak_mib():,.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def _spread(values: list[float], form: str) -> str:
+    return f"{statistics.median(values):{form}} ({min(values):{form}}-{max(values):{form}})"
+
+
+def serve(orders: dict[str, Callable[..., Any]]) -> None:
+    """Carry out orders from standard input until it ends; called by the worker scripts."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever a library prints must not be taken for an answer
+    for line in sys.stdin:
+        order, arguments = json.loads(line)
+        print(json.dumps(orders[order](**arguments)), file=answers, flush=True)
+
+
+def timed_steps(step: Callable[[], Any]) -> Callable[[int], float]:
+    """Return the order `steps`: do so many, and return the seconds until all are finished.
+
+    `step` must return only when its results exist.
+    """
+
+    def steps(num_steps: int) -> float:
+        start = time.perf_counter()
+        for _ in range(num_steps):
+            step()
+        return time.perf_counter() - start
+
+    return steps
