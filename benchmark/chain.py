@@ -35,8 +35,10 @@ CLASSIFIER_SETTINGS = (
     "initial_learning_rate=0.001",
     "batch_norm_momentum=0.9",
     "batch_size=32",
-    "epochs=2",
 )
+# About as many steps in either case.
+MANY_IMAGES_SETTINGS = ("epochs=2",)
+FEW_IMAGES_SETTINGS = ("epochs=30", "patience=10", "patience_reduce_lr=5")
 
 
 class StepFailedError(MedsynthError):
@@ -78,13 +80,21 @@ def plan(out_dir: Path, data: Path | None, seed: int, *, permute_labels: bool) -
                 raw / "phantom.json",
             )
         )
-    classifier_options = [part for setting in CLASSIFIER_SETTINGS for part in ("--set", setting)]
+    has_few_images = data is not None and _count_rows(data) < FEW_ROWS
+    settings = (*CLASSIFIER_SETTINGS, *(FEW_IMAGES_SETTINGS if has_few_images else MANY_IMAGES_SETTINGS))
+    classifier_options = [part for setting in settings for part in ("--set", setting)]
     real_results = dataset / f"classification_results_res_{RESOLUTION}"
     fake_results = gan / "classification_results"
     steps += [
         Step(
             "build the dataset",
-            ("build_dataset/dataset_tool.py", "create_from_xray", dataset, raw, *_dataset_options(data)),
+            (
+                "build_dataset/dataset_tool.py",
+                "create_from_xray",
+                dataset,
+                raw,
+                *_dataset_options(data, has_few_images),
+            ),
             dataset / "dataset.json",
         ),
         Step(
@@ -135,13 +145,17 @@ def plan(out_dir: Path, data: Path | None, seed: int, *, permute_labels: bool) -
     return steps
 
 
-def _dataset_options(data: Path | None) -> tuple[str, ...]:
+def _count_rows(data: Path) -> int:
+    table = require_folder(data, "CheXpert-v1.0-small") / "CheXpert-v1.0-small" / "train.csv"
+    return len(read_csv(table))
+
+
+def _dataset_options(data: Path | None, has_few_images: bool) -> tuple[str, ...]:
     """Return options that leave enough test images of each label, whatever the size of the data."""
     common = ("--image-size", str(RESOLUTION), "--drop-empty-labels")
     if data is None:
         return (*common, "--limit", "25", "--test-val-samples", "0")
-    table = require_folder(data, "CheXpert-v1.0-small") / "CheXpert-v1.0-small" / "train.csv"
-    if len(read_csv(table)) < FEW_ROWS:
+    if has_few_images:
         return (*common, "--limit", "0", "--split", "0.2", "--test-val-samples", "0")
     return common
 

@@ -91,7 +91,7 @@ def test_the_average_follows_the_generator_as_it_was_before_its_update() -> None
     assert (old_average != old_generator).any()
     run(step)
     np.testing.assert_allclose(step.variables()[f"average/{name}"], (old_average + old_generator) / 2, atol=1e-6)
-    assert (np.array(step.variables()[f"generator/{name}"]) != old_generator).any()
+    assert (step.variables()[f"generator/{name}"].numpy() != old_generator).any()
 
 
 def test_random_draws_depend_on_seed_and_step_alone() -> None:
