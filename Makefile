@@ -46,7 +46,7 @@ lock:
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/python -m pip install --quiet '.[cpu,dev]'
 	.venv-lock/bin/python -m pip freeze --exclude medsynth > requirements.lock
-	rm -rf .venv-lock
+	rm -rf .venv-lock build
 
 clean:
 	rm -rf $(VENV) $(BENCH_VENV) build *.egg-info

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from medsynth.data.labels import LabelTable, read_csv, read_label_table, record_order, write_label_table
+from medsynth.data.phantom import DATASET_NAME, DESCRIPTION_NAME
 from medsynth.data.pyramid import open_records
 from medsynth.data.tfrecords import write_labels
 from medsynth.errors import MedsynthError
@@ -77,7 +78,7 @@ def plan(out_dir: Path, data: Path | None, seed: int, *, permute_labels: bool) -
             Step(
                 "draw made-up chest radiographs",
                 ("build_dataset/dataset_tool.py", "create_phantom", raw, "--seed", str(seed)),
-                raw / "phantom.json",
+                raw / DATASET_NAME / DESCRIPTION_NAME,
             )
         )
     has_few_images = data is not None and _count_rows(data) < FEW_ROWS
@@ -146,7 +147,7 @@ def plan(out_dir: Path, data: Path | None, seed: int, *, permute_labels: bool) -
 
 
 def _count_rows(data: Path) -> int:
-    table = require_folder(data, "CheXpert-v1.0-small") / "CheXpert-v1.0-small" / "train.csv"
+    table = require_folder(data, DATASET_NAME) / DATASET_NAME / "train.csv"
     return len(read_csv(table))
 
 

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Mapping
@@ -71,6 +72,9 @@ class RunFolder:
     def _claim(self) -> None:
         if self._lock is None:
             raise RuntimeError("the lock is taken first")
+        # Whoever holds the lock is alone here, so these are what a killed run had half written.
+        for leftover in self.path.glob(".*partial.*"):
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
         self._lock.truncate(0)
         self._lock.write(f"process {os.getpid()}")
         self._lock.flush()

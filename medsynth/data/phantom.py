@@ -9,8 +9,6 @@ co-occur as there (fluid with opacities and devices, say), and "No Finding" stan
 import csv
 import hashlib
 import io
-import os
-import shutil
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -37,7 +35,7 @@ from medsynth.data.phantom_drawing import (
     render_lateral,
 )
 from medsynth.errors import RunFolderError, UsageError
-from medsynth.files import atomic_path, make_folder, read_json, write_json, write_text
+from medsynth.files import atomic_path, make_folder, read_json, remove_leftovers, write_json, write_text
 from medsynth.progress import Progress
 
 DEFAULT_NUM_PATIENTS = 4200  # about 8,000 frontal images
@@ -231,19 +229,16 @@ def _is_finished(target: Path, wanted: dict[str, Any]) -> bool:
         RunFolderError: It holds anything else.
     """
     hint = "An empty folder, or this very phantom, was expected; choose another folder or delete this one."
-    # What a killed run left behind; its process id stands in the name (see medsynth.files.atomic_path).
-    leftovers = set(target.glob(f".*.partial.{DATASET_NAME}"))
-    others = sorted(entry.name for entry in target.iterdir() if entry not in leftovers)
+    remove_leftovers(target / DATASET_NAME)
+    for unfinished in target.glob(f".*.partial.{DATASET_NAME}"):
+        raise RunFolderError(
+            "Another process may be writing here; wait for it, or delete that folder.",
+            received=unfinished.name,
+            path=target,
+        )
+    others = sorted(entry.name for entry in target.iterdir())
     if others not in ([], [DATASET_NAME]):
         raise RunFolderError(hint, received=", ".join(others[:4]), path=target)
-    for leftover in leftovers:
-        if _is_running(leftover.name.split(".")[1]):
-            raise RunFolderError(
-                "Another process may be writing here; wait for it, or delete that folder.",
-                received=leftover.name,
-                path=target,
-            )
-        shutil.rmtree(leftover)
     if not others:
         return False
     folder = target / DATASET_NAME
@@ -261,19 +256,6 @@ def _is_finished(target: Path, wanted: dict[str, Any]) -> bool:
         picture = target / row["Path"]
         if not picture.is_file() or picture.stat().st_size == 0:
             raise RunFolderError(hint, received=f"a phantom without {row['Path']}", path=target)
-    return True
-
-
-def _is_running(process_id: str) -> bool:
-    """Return whether another process of that number runs on this machine."""
-    if not process_id.isdigit() or int(process_id) == os.getpid():
-        return False
-    try:
-        os.kill(int(process_id), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
     return True
 
 

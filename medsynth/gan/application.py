@@ -11,8 +11,7 @@ import keras
 from medsynth.config import choose_preset, flatten, override
 from medsynth.data.pyramid import ImagePyramid
 from medsynth.errors import UsageError
-from medsynth.files import write_json
-from medsynth.gan.sampling import INFERENCE_FOLDER, write_inference
+from medsynth.gan.sampling import write_inference
 from medsynth.gan.schedule import ScheduleConfig, check_schedule, schedule_at
 from medsynth.gan.steps import AdversarialLoss, AdversarialStep, Networks, OptimiserConfig
 from medsynth.gan.trainer import FINAL_FOLDER, GanTrainer, TrainerConfig
@@ -187,7 +186,11 @@ def run_inference(
             f"The network in {folder} makes images of {generator.resolution}x{generator.resolution}.",
             received=f"resolution {resolution}",
         )
-    counts = write_inference(data_dir, results_dir, generator, seed=seed, label_names=tuple(facts["label_names"]))
-    origin = {"app": facts["application"], "random_seed": seed, "images_seen": facts["images_seen"]}
-    write_json(results_dir / INFERENCE_FOLDER / "generator.json", origin | {"num_images": counts})
-    return counts
+    return write_inference(
+        data_dir,
+        results_dir,
+        generator,
+        seed=seed,
+        label_names=tuple(facts["label_names"]),
+        facts={"application": facts["application"], "images_seen": facts["images_seen"]},
+    )

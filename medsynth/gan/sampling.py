@@ -1,6 +1,6 @@
 """Images from a trained generator: grids, and one synthetic image per row of a dataset."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,12 @@ import tensorflow as tf
 from medsynth.data.labels import LabelTable, read_label_table, record_order, write_label_table
 from medsynth.data.tfrecords import Images, write_split
 from medsynth.errors import DataError
-from medsynth.files import require_folder
+from medsynth.files import atomic_path, remove_leftovers, require_folder, write_json
 from medsynth.progress import Progress
 
 SPLITS = ("train", "valid", "test")
 INFERENCE_FOLDER = "inference"
+GENERATOR_JSON = "generator.json"
 Floats = npt.NDArray[np.float32]
 Sampler = Callable[[Floats, Floats], Iterator[Images]]
 
@@ -71,13 +72,20 @@ def draw_latents(seed: int, num_images: int, latent_size: int) -> Floats:
 
 
 def write_inference(
-    data_dir: Path, results_dir: Path, generator: Any, *, seed: int, label_names: tuple[str, ...]
+    data_dir: Path,
+    results_dir: Path,
+    generator: Any,
+    *,
+    seed: int,
+    label_names: tuple[str, ...],
+    facts: Mapping[str, Any],
 ) -> dict[str, int]:
     """Generate one image for every row of every split of a dataset, with that row's labels.
 
     Writes results_dir/inference/<split>/ in the same form as the dataset: csv,
-    labels, and records of the full resolution in the published order. Memory does
-    not grow with the number of images.
+    labels, and records of the full resolution in the published order, and
+    inference/generator.json. The folder replaces an older one once it is complete.
+    Memory does not grow with the number of images.
 
     Args:
         data_dir: The dataset; only its csv files are read.
@@ -85,6 +93,7 @@ def write_inference(
         generator: The trained network, in inference mode.
         seed: Of the latents, drawn once for train, valid and test in this order.
         label_names: The labels that the generator was trained with.
+        facts: What generator.json says of the generator.
 
     Returns:
         The number of images by split.
@@ -106,21 +115,25 @@ def write_inference(
     sampler = make_sampler(generator)
     progress = Progress("generate", num_images, "images")
     start = 0
-    for split, table in tables.items():
-        folder = results_dir / INFERENCE_FOLDER / split
-        stop = start + len(table.paths)
-        order = record_order(len(table.paths))
-        write_split(
-            folder,
-            _one_by_one(sampler(latents[start:stop][order], table.values[order]), progress),
-            table.values[order],
-            int(np.log2(generator.resolution)),
-        )
-        paths = tuple(str(folder / f"{number}.jpg") for number in range(1, len(table.paths) + 1))
-        write_label_table(folder, LabelTable(paths, table.names, table.values))
-        start = stop
+    counts = {split: len(table.paths) for split, table in tables.items()}
+    target = results_dir / INFERENCE_FOLDER
+    remove_leftovers(target)
+    with atomic_path(target) as partial:
+        for split, table in tables.items():
+            stop = start + counts[split]
+            order = record_order(counts[split])
+            write_split(
+                partial / split,
+                _one_by_one(sampler(latents[start:stop][order], table.values[order]), progress),
+                table.values[order],
+                int(np.log2(generator.resolution)),
+            )
+            paths = tuple(str(target / split / f"{number}.jpg") for number in range(1, counts[split] + 1))
+            write_label_table(partial / split, LabelTable(paths, table.names, table.values))
+            start = stop
+        write_json(partial / GENERATOR_JSON, {**facts, "random_seed": seed, "num_images": counts})
     progress.close()
-    return {split: len(table.paths) for split, table in tables.items()}
+    return counts
 
 
 def _one_by_one(blocks: Iterator[Images], progress: Progress) -> Iterator[Images]:

@@ -5,7 +5,6 @@ that a resumed training draws what the undisturbed one would have drawn.
 """
 
 import enum
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -140,7 +139,8 @@ class AdversarialStep:
         }
         self.optimisers["generator_adam"].build(networks.generator.trainable_variables)
         self.optimisers["discriminator_adam"].build(networks.discriminator.trainable_variables)
-        self._graphs: dict[int, Callable[..., dict[str, tf.Tensor]]] = {}
+        # Traced once per stage and minibatch: a graph holds the layers of its stage alone.
+        self._graph = tf.function(self._run, autograph=False)
 
     def start_optimisers_afresh(self) -> None:
         """Forget both optimisers' moments, as is done whenever the growth stage changes."""
@@ -182,10 +182,7 @@ class AdversarialStep:
         Returns:
             Scalars by name; `skipped` counts the non-finite updates among the two.
         """
-        if stage not in self._graphs:
-            # A fresh tf.function per stage: its graph holds the layers of that stage alone.
-            self._graphs[stage] = tf.function(self._run, autograph=False, reduce_retracing=False)
-        return self._graphs[stage](
+        outcome: dict[str, tf.Tensor] = self._graph(
             images=tf.constant(images),
             labels=tf.constant(labels),
             generator_labels=tf.constant(generator_labels),
@@ -194,6 +191,7 @@ class AdversarialStep:
             fade=tf.constant(fade, tf.float32),
             learning_rates=tf.constant(learning_rates, tf.float32),
         )
+        return outcome
 
     def _seed(self, step: tf.Tensor, purpose: _Purpose) -> tf.Tensor:
         return tf.stack([tf.constant(self.seed, tf.int64), step * len(_Purpose) + int(purpose)])

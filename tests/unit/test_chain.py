@@ -7,6 +7,7 @@ import pytest
 
 from benchmark.chain import StepFailedError, describe, plan, run_chain, write_permuted_dataset
 from medsynth.data.labels import read_split_labels
+from medsynth.data.phantom import create_phantom
 from medsynth.data.tfrecords import RecordFile, record_path
 from medsynth.errors import MedsynthError
 from tests.commands import ROOT
@@ -82,6 +83,9 @@ def test_every_command_of_the_chain_exists_and_hands_on_its_result(tmp_path: Pat
         assert (ROOT / step.command[0]).is_file()
         assert step.result.is_relative_to(tmp_path)
     assert len({step.result for step in steps}) == len(steps)
+    phantom = create_phantom(tmp_path / "raw", num_patients=2, seed=7, num_workers=1)
+    assert steps[0].result.is_relative_to(phantom)
+    assert steps[0].result.is_file(), "or the chain would never see that this step is done"
     gan = next(step for step in plan(tmp_path, None, 7, permute_labels=True) if "GAN_prog/train.py" in step.command)
     assert tmp_path / "dataset-permuted" in gan.command
 

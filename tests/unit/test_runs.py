@@ -46,3 +46,14 @@ def test_a_second_process_is_refused_until_the_first_is_killed(tmp_path: Path) -
         holder.wait()
     with RunFolder(tmp_path, {"a": 1}) as run:
         assert run.path == tmp_path
+
+
+def test_what_a_killed_run_had_half_written_is_removed(tmp_path: Path) -> None:
+    (tmp_path / ".123.partial.network-final").mkdir()
+    (tmp_path / ".123.partial.network-final" / "average.safetensors").write_text("half")
+    (tmp_path / ".123.partial.training-state-000000010.safetensors").write_text("half")
+    (tmp_path / "training-state-000000005.safetensors").write_text("whole")
+    with RunFolder(tmp_path, {"a": 1}):
+        names = {path.name for path in tmp_path.iterdir()}
+    assert "training-state-000000005.safetensors" in names
+    assert not [name for name in names if "partial" in name]
