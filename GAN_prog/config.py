@@ -7,6 +7,7 @@ from medsynth.errors import UsageError
 from medsynth.gan.schedule import ScheduleConfig
 from medsynth.gan.steps import OptimiserConfig
 from medsynth.gan.trainer import TrainerConfig
+from medsynth.processor import fastest_precision
 from medsynth.training.precision import Precision
 
 DEFAULT_PRESET = "published"
@@ -64,10 +65,13 @@ def _published(resolution: int, num_gpus: int) -> ProgressiveConfig:
 
 
 def _cpu(resolution: int) -> ProgressiveConfig:
-    """Small networks and a short schedule: minutes on two cores, not days on a GPU."""
+    """Small networks and a short schedule: minutes on two cores, not days on a GPU.
+
+    The number format is the one in which this machine's processor is fastest.
+    """
     tick_kimg = {4 * 2**i: 4.0 for i in range(9)}
     return ProgressiveConfig(
-        network=NetworkConfig(fmap_base=512, fmap_max=48, precision="mixed_bfloat16"),
+        network=NetworkConfig(fmap_base=512, fmap_max=48, precision=fastest_precision()),
         # Few steps want larger ones and a faster average.
         optimiser=OptimiserConfig(average_decay=0.99),
         schedule=ScheduleConfig(

@@ -20,6 +20,7 @@ from medsynth.data.pyramid import open_records
 from medsynth.data.tfrecords import write_labels
 from medsynth.errors import MedsynthError
 from medsynth.files import atomic_path, make_folder, read_json, require_folder, write_text
+from medsynth.processor import fastest_precision
 from medsynth.progress import format_duration
 from medsynth.report.figures import save_side_by_side
 from medsynth.report.grids import save_image_grid
@@ -32,7 +33,6 @@ EXAMPLES_PER_LABEL = 8
 # Two cores and a few minutes: small input, short training, steps large enough for it.
 CLASSIFIER_SETTINGS = (
     "image_dimension=64",
-    "precision=mixed_bfloat16",
     "initial_learning_rate=0.001",
     "batch_norm_momentum=0.9",
     "batch_size=32",
@@ -82,8 +82,7 @@ def plan(out_dir: Path, data: Path | None, seed: int, *, permute_labels: bool) -
             )
         )
     has_few_images = data is not None and _count_rows(data) < FEW_ROWS
-    settings = (*CLASSIFIER_SETTINGS, *(FEW_IMAGES_SETTINGS if has_few_images else MANY_IMAGES_SETTINGS))
-    classifier_options = [part for setting in settings for part in ("--set", setting)]
+    classifier_options = [part for setting in classifier_settings(has_few_images) for part in ("--set", setting)]
     real_results = dataset / f"classification_results_res_{RESOLUTION}"
     fake_results = gan / "classification_results"
     steps += [
@@ -144,6 +143,12 @@ def plan(out_dir: Path, data: Path | None, seed: int, *, permute_labels: bool) -
         ),
     ]
     return steps
+
+
+def classifier_settings(has_few_images: bool) -> tuple[str, ...]:
+    """Return what the demo's classifiers are set to, as --set takes it."""
+    epochs = FEW_IMAGES_SETTINGS if has_few_images else MANY_IMAGES_SETTINGS
+    return (*CLASSIFIER_SETTINGS, f"precision={fastest_precision()}", *epochs)
 
 
 def _count_rows(data: Path) -> int:

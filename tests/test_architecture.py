@@ -22,6 +22,7 @@ BASE = (
     "medsynth.errors",
     "medsynth.files",
     "medsynth.config",
+    "medsynth.processor",
     "medsynth.progress",
     "medsynth.runs",
     "medsynth.app",
