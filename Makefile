@@ -8,6 +8,7 @@ VENV ?= .venv
 OUT ?= runs/demo
 SEED ?= 1
 DATA ?=
+DATASET_OPTIONS ?=
 BENCH_VENV ?= .venv-bench
 
 PYTHON_OF_VENV := $(VENV)/bin/python
@@ -16,7 +17,7 @@ READY := $(VENV)/.medsynth-installed
 .PHONY: demo test lint format bench lock clean
 
 demo: $(READY)
-	$(PYTHON_OF_VENV) benchmark/demo.py $(OUT) --seed $(SEED) $(if $(DATA),--data $(DATA))
+	$(PYTHON_OF_VENV) benchmark/demo.py '$(OUT)' --seed $(SEED) $(if $(DATA),--data '$(DATA)') $(if $(DATASET_OPTIONS),--dataset-options='$(DATASET_OPTIONS)')
 
 test: $(READY)
 	$(PYTHON_OF_VENV) -m pytest
@@ -44,7 +45,7 @@ $(READY): requirements.lock pyproject.toml
 
 lock:
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/python -m pip install --quiet '.[cpu,dev]'
+	.venv-lock/bin/python -m pip install --quiet '.[cpu,dicom,dev]'
 	.venv-lock/bin/python -m pip freeze --exclude medsynth > requirements.lock
 	rm -rf .venv-lock build
 

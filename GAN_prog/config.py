@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from GAN_prog.loss import LossConfig
+from medsynth.config import require_range
 from medsynth.errors import UsageError
 from medsynth.gan.schedule import ScheduleConfig
 from medsynth.gan.steps import OptimiserConfig
@@ -26,6 +27,10 @@ class NetworkConfig:
     fmap_base: int = 8192
     fmap_max: int = 512
     precision: Precision = "float32"
+
+    def __post_init__(self) -> None:
+        for name in ("fmap_base", "fmap_max"):
+            require_range(f"network.{name}", getattr(self, name), 1)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("random_seed", type=app.non_negative_seed)
     command.add_argument("resolution", type=app.power_of_two, help="of the images: a power of two")
     app.add_config_options(command, "published")
+    app.add_leak_option(command)
     return parser
 
 
@@ -37,6 +38,7 @@ def main(arguments: argparse.Namespace) -> None:
         arguments.resolution,
         arguments.preset,
         arguments.overrides,
+        allow_leak=arguments.allow_leak,
     )
     if arguments.dry_run:
         print(training.describe())

@@ -4,10 +4,12 @@ Every step is one of the suite's own commands, run as a user would run it, so th
 the demo shows nothing that the scripts do not do.
 """
 
+import hashlib
 import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,15 +63,26 @@ class Step:
     result: Path
 
 
-def plan(out_dir: Path, data: Path | None, seed: int, *, permute_labels: bool) -> list[Step]:
+def plan(
+    out_dir: Path,
+    data: Path | None,
+    seed: int,
+    *,
+    permute_labels: bool,
+    dataset_options: Sequence[str] = (),
+    allow_leak: bool = False,
+) -> list[Step]:
     """Return the commands of the chain, in order.
 
     Args:
         out_dir: Where everything is put.
-        data: A folder that holds CheXpert-v1.0-small; None for the phantom.
+        data: A folder that holds CheXpert-v1.0-small, or images and a csv file; None for the phantom.
         seed: Of phantom, weights, orders and latents.
         permute_labels: Train the GAN on out_dir/dataset-permuted.
+        dataset_options: More for the dataset command.
+        allow_leak: Go on where train and test share patients or images.
     """
+    leak_option = ("--allow-leak",) if allow_leak else ()
     dataset, gan, resolution = out_dir / "dataset", out_dir / "gan", str(RESOLUTION)
     raw = out_dir / "raw" if data is None else data
     steps: list[Step] = []
@@ -81,7 +94,7 @@ def plan(out_dir: Path, data: Path | None, seed: int, *, permute_labels: bool) -
                 raw / DATASET_NAME / DESCRIPTION_NAME,
             )
         )
-    has_few_images = data is not None and _count_rows(data) < FEW_ROWS
+    has_few_images = data is not None and _count_rows(data, dataset_options) < FEW_ROWS
     classifier_options = [part for setting in classifier_settings(has_few_images) for part in ("--set", setting)]
     real_results = dataset / f"classification_results_res_{RESOLUTION}"
     fake_results = gan / "classification_results"
@@ -90,18 +103,24 @@ def plan(out_dir: Path, data: Path | None, seed: int, *, permute_labels: bool) -
             "build the dataset",
             (
                 "build_dataset/dataset_tool.py",
-                "create_from_xray",
+                "create_from_xray" if data is None or is_chest_layout(data) else "create_from_folder",
                 dataset,
                 raw,
                 *_dataset_options(data, has_few_images),
+                *dataset_options,
             ),
             dataset / "dataset.json",
+        ),
+        Step(
+            "check it for damage and leaks",
+            ("build_dataset/dataset_tool.py", "verify", dataset, *leak_option),
+            dataset / "manifest.json",
         ),
         Step(
             "train the GAN",
             (
                 *("GAN_prog/train.py", "train", out_dir / "dataset-permuted" if permute_labels else dataset, gan),
-                *(str(seed), resolution, "--preset", "cpu"),
+                *(str(seed), resolution, "--preset", "cpu", *leak_option),
             ),
             gan / DONE_NAME,
         ),
@@ -115,6 +134,7 @@ def plan(out_dir: Path, data: Path | None, seed: int, *, permute_labels: bool) -
             (
                 *("classifier_real/train.py", "train", ROOT / "classifier_real", dataset, str(seed), resolution),
                 *classifier_options,
+                *leak_option,
             ),
             real_results / "train" / DONE_NAME,
         ),
@@ -128,6 +148,7 @@ def plan(out_dir: Path, data: Path | None, seed: int, *, permute_labels: bool) -
             (
                 *("classifier_fake/train.py", "train", ROOT / "classifier_fake", gan, str(seed), resolution),
                 *classifier_options,
+                *leak_option,
             ),
             fake_results / "train" / DONE_NAME,
         ),
@@ -151,14 +172,38 @@ def classifier_settings(has_few_images: bool) -> tuple[str, ...]:
     return (*CLASSIFIER_SETTINGS, f"precision={fastest_precision()}", *epochs)
 
 
-def _count_rows(data: Path) -> int:
-    table = require_folder(data, DATASET_NAME) / DATASET_NAME / "train.csv"
-    return len(read_csv(table))
+def is_chest_layout(data: Path) -> bool:
+    """Return whether a folder is laid out as CheXpert-v1.0-small is; else it holds images and a csv file."""
+    return (data / DATASET_NAME).is_dir()
+
+
+def _tables(data: Path, dataset_options: Sequence[str]) -> list[Path]:
+    """Return the csv files from which the dataset may be made."""
+    require_folder(data, f"{DATASET_NAME}, or images and a csv file,")
+    if is_chest_layout(data):
+        return [data / DATASET_NAME / "train.csv"]
+    if "--csv" in dataset_options[:-1]:
+        return [data / dataset_options[dataset_options.index("--csv") + 1]]
+    return sorted(data.glob("*.csv"))
+
+
+def _count_rows(data: Path, dataset_options: Sequence[str]) -> int:
+    return sum(len(read_csv(table)) for table in _tables(data, dataset_options))
+
+
+def _table_digest(data: Path, dataset_options: Sequence[str]) -> str:
+    """Return what tells a changed table from the one that a demo was begun with."""
+    digest = hashlib.sha256()
+    for table in _tables(data, dataset_options):
+        digest.update(table.read_bytes() if table.is_file() else b"")
+    return digest.hexdigest()
 
 
 def _dataset_options(data: Path | None, has_few_images: bool) -> tuple[str, ...]:
     """Return options that leave enough test images of each label, whatever the size of the data."""
     common = ("--image-size", str(RESOLUTION), "--drop-empty-labels")
+    if data is not None and not is_chest_layout(data):
+        return (*common, "--split", "0.2") if has_few_images else common
     if data is None:
         return (*common, "--limit", "25", "--test-val-samples", "0")
     if has_few_images:
@@ -166,7 +211,15 @@ def _dataset_options(data: Path | None, has_few_images: bool) -> tuple[str, ...]
     return common
 
 
-def run_chain(out_dir: Path, data: Path | None, seed: int, *, permute_labels: bool = False) -> str:
+def run_chain(
+    out_dir: Path,
+    data: Path | None,
+    seed: int,
+    *,
+    permute_labels: bool = False,
+    dataset_options: Sequence[str] = (),
+    allow_leak: bool = False,
+) -> str:
     """Run every step that is not finished, then write pictures and summary.
 
     Leaves out_dir/real.png and fakes.png (the same labels, place by place), side_by_side.png,
@@ -174,9 +227,11 @@ def run_chain(out_dir: Path, data: Path | None, seed: int, *, permute_labels: bo
 
     Args:
         out_dir: Where everything is put; an unfinished demo there goes on.
-        data: A folder that holds CheXpert-v1.0-small; None for the phantom.
+        data: A folder that holds CheXpert-v1.0-small, or images and a csv file; None for the phantom.
         seed: Of everything random.
         permute_labels: The negative control.
+        dataset_options: More for the dataset command.
+        allow_leak: Go on where train and test share patients or images.
 
     Returns:
         The summary.
@@ -186,12 +241,17 @@ def run_chain(out_dir: Path, data: Path | None, seed: int, *, permute_labels: bo
         MedsynthError: The folder holds another demo, or cannot be written.
     """
     settings = {
+        "data_table_sha256": None if data is None else _table_digest(data, dataset_options),
         "data": "phantom" if data is None else str(data.resolve()),
         "seed": seed,
         "permute_labels": permute_labels,
+        "dataset_options": " ".join(dataset_options),
+        "allow_leak": allow_leak,
     }
     start = time.monotonic()
-    steps = plan(out_dir, data, seed, permute_labels=permute_labels)
+    steps = plan(
+        out_dir, data, seed, permute_labels=permute_labels, dataset_options=dataset_options, allow_leak=allow_leak
+    )
     with RunFolder(out_dir, settings) as folder:
         for number, step in enumerate(steps, start=1):
             elapsed = format_duration(time.monotonic() - start)
@@ -314,12 +374,15 @@ def _estimate(row: dict[str, Any]) -> str:
 
 
 def _paragraph(sentences: list[str], insufficient: list[str], settings: dict[str, Any]) -> str:
+    if settings.get("allow_leak"):
+        sentences.append("Train and test were allowed to share patients or images, which flatters both.")
     if settings["permute_labels"]:
         sentences.append("This was the negative control: the GAN saw shuffled labels, so 0.5 is what should come out.")
     if insufficient:
         sentences.append(f"Too few cases for a figure, and left out (positives): {', '.join(insufficient)}.")
     sentences.append(
-        "Both classifiers started from random weights and were trained for minutes, and this is one seed; whether the "
-        "synthetic images give away their originals was not measured."
+        "Both classifiers started from random weights and were trained for minutes, this is one seed, and the "
+        "intervals speak of the choice of test patients alone; whether the synthetic images give away their "
+        "originals was not measured."
     )
     return textwrap.fill(" ".join(sentences), width=110) + "\n"

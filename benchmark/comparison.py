@@ -190,7 +190,7 @@ def compare(
     row = read_published(published) if published else None
     results = [read_predictions(find_test_folder(folder)) for folder in folders]
     require_same_rows(results)
-    clusters, kind = cluster_images(results[0].paths)
+    clusters, kind = cluster_images(results[0].patients, len(results[0].paths))
     evaluation = evaluate(
         results[0].truth, [result.scores for result in results], clusters, num_resamples=num_resamples, seed=seed
     )

@@ -1,21 +1,18 @@
-"""Chest radiographs: CheXpert-v1.0-small, or any folder laid out as it is, to datasets."""
+"""Chest radiographs: CheXpert-v1.0-small, or any folder laid out as it is."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from build_dataset.splits import (
-    rank_combinations,
-    rows_above_limit,
-    split_patients,
-    stratified_cut,
-)
-from build_dataset.writing import ImageRows, require_free_target, require_resolution, write_dataset
-from medsynth.data.labels import read_csv
-from medsynth.errors import DataError, UsageError
+from build_dataset.benchmarks import ClassOrder, Dealt
+from build_dataset.rows import ImageRows
+from build_dataset.splits import rank_combinations, require_seed, rows_above_limit, split_patients
+from build_dataset.tables import TextTable, listed, read_table
+from medsynth.data.images import ImageForm
+from medsynth.errors import DataError
 from medsynth.files import require_folder
 
 TABLE_PATH = Path("CheXpert-v1.0-small", "train.csv")
@@ -24,9 +21,54 @@ FINDINGS = (
     *("Consolidation", "Pneumonia", "Atelectasis", "Pneumothorax", "Pleural Effusion", "Pleural Other"),
     *("Fracture", "Support Devices"),
 )
+ORDER = ClassOrder(is_rarest_first=True, shuffles_classes=True, shuffles_train=False)
 # CheXpert holds a few third and fourth frontal views, which the published datasets leave out.
 _FRONTAL = r"/view[12]_frontal\.jpg"
-_TEST_MARGIN = 0.00005  # published for the test split alone
+_TEST_MARGIN = 0.00005  # published
+
+
+@dataclass(frozen=True)
+class ChestSource:
+    """Frontal chest radiographs with a finding, of the combinations of findings that occur often enough.
+
+    Attributes:
+        limit: Combinations with this many images or fewer are left out; None keeps the `num_classes`
+            most frequent ones.
+        num_classes: As many classes as the benchmark needs, where `limit` is None.
+        split: Fraction of the patients for validation, and the same for the test.
+        seed: Of the patient split.
+        image_size: Pixels a side of the full level; a power of two.
+    """
+
+    limit: int | None
+    num_classes: int = 0
+    split: float = 0.1
+    seed: int = 100
+    image_size: int = 256
+
+    def deal(self, raw_dir: str) -> Dealt:
+        """Read RAW_DIR/CheXpert-v1.0-small/train.csv and deal its patients.
+
+        Raises:
+            UsageError: A number out of its range.
+            DataError: A missing folder, file or column, or too few images or patients.
+        """
+        require_seed(self.seed)
+        rows = read_frontal_rows(raw_dir)
+        combinations = rank_combinations(rows.labels)
+        limit = combinations.limit_that_keeps(self.num_classes) if self.limit is None else self.limit
+        rows = rows.take(rows_above_limit(combinations, limit))
+        return Dealt(
+            splits=rows.by_split(split_patients(rows.patients, self.split, self.seed)),
+            patterns=rank_combinations(rows.labels).patterns,
+            seed=self.seed,
+            order=ORDER,
+            test_margin=_TEST_MARGIN,
+        )
+
+    def form(self) -> ImageForm:
+        """Return what an image becomes: grey, resized, its brightest pixel 255."""
+        return ImageForm(self.image_size)
 
 
 def read_frontal_rows(raw_dir: str) -> ImageRows:
@@ -38,139 +80,57 @@ def read_frontal_rows(raw_dir: str) -> ImageRows:
         raw_dir: The folder that holds CheXpert-v1.0-small; it is put in front of every path.
 
     Raises:
-        DataError: Missing folder, file or column, a path without a patient, or no such image.
+        DataError: Missing folder, file or column, a finding that is none of 1, 0, -1 and empty, a path
+            without a patient, or no such image.
     """
     require_folder(Path(raw_dir), "CheXpert-v1.0-small")
-    table_path = Path(raw_dir) / TABLE_PATH
-    # Blank lines are kept so that a row's number gives its line.
-    table = read_csv(table_path, skip_blank_lines=False, low_memory=False)
-    missing = [name for name in ("Path", *FINDINGS) if name not in table.columns]
+    table = read_table(Path(raw_dir) / TABLE_PATH)
+    missing = [name for name in ("Path", *FINDINGS) if name not in table.names]
     if missing:
         raise DataError(
             f"CheXpert's columns Path and the 14 findings were expected; {', '.join(missing)} is missing.",
-            received=f"columns {', '.join(map(str, table.columns))}",
-            path=table_path,
+            received=f"columns {listed(table.names)}",
+            path=table.path,
         )
-    paths = table["Path"].astype("string").fillna("")
+    paths = pd.Series(table.column("Path"), dtype=object)
     labels = _binary_labels(table)
     rows = np.flatnonzero(paths.str.contains(_FRONTAL).to_numpy(bool) & labels.any(axis=1))
     if len(rows) == 0:
         raise DataError(
             "Frontal images (.../view1_frontal.jpg or view2_frontal.jpg) with a finding were expected.",
             received=f"none in {len(table)} rows",
-            path=table_path,
+            path=table.path,
         )
-    patients = paths.iloc[rows].str.extract(r"patient(\d+)", expand=False)
-    lines = rows + 2  # the first row stands in line 2
-    if patients.isna().any():
-        first = int(np.argmax(patients.isna().to_numpy(bool)))
-        raise DataError(
-            f"A path names its patient (.../patient00001/...); line {lines[first]} does not.",
-            received=paths.iloc[rows[first]],
-            path=table_path,
-        )
+    patients = paths.str.extract(r"patient(\d+)", expand=False)
+    nameless = patients.isna().to_numpy(bool) & np.isin(np.arange(len(table)), rows)
+    table.refuse(nameless, "a path names its patient (.../patient00001/...)", table.column("Path"))
     return ImageRows(
-        paths=(raw_dir.rstrip("/") + "/" + paths.iloc[rows]).to_numpy(np.str_),
+        folder=raw_dir.rstrip("/"),
+        files=paths.iloc[rows].to_numpy(object),
         labels=labels[rows],
-        patients=patients.to_numpy(np.str_),
-        origins=np.char.add(np.char.add("line ", lines.astype(np.str_)), f" of {table_path}"),
+        patients=patients.iloc[rows].to_numpy(object),
+        lines=table.lines[rows],
         label_names=FINDINGS,
+        table=table.path,
+        num_listed=len(table),
     )
 
 
-def _binary_labels(table: pd.DataFrame) -> npt.NDArray[np.float32]:
-    """Return the findings as 0 or 1, [N, 14]: 1 and -1 (uncertain) are present, all else is absent."""
-    values = table[list(FINDINGS)].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
-    return (np.abs(values) == 1).astype(np.float32)
+def _binary_labels(table: TextTable) -> npt.NDArray[np.float32]:
+    """Return the findings as 0 or 1, [N, 14]: 1 and -1 (uncertain) are present, 0 and empty are absent."""
+    columns = [table.column(name) for name in FINDINGS]
+    codes, words = pd.factorize(np.concatenate(columns))  # a few different words in millions of cells
+    values = np.array([_finding(word) for word in words], np.float32)[codes]
+    values = values.reshape(len(FINDINGS), -1).T  # [14 N] -> [N, 14]
+    for name, cells, column in zip(FINDINGS, columns, values.T, strict=True):
+        table.refuse(np.isnan(column), f"a finding is 1, 0, -1 (uncertain) or empty in column {name!r}", cells)
+    return values
 
 
-def split_for_resolutions(
-    rows: ImageRows, *, limit: int, split: float, test_val_samples: int, seed: int
-) -> dict[str, ImageRows]:
-    """Return the resolution benchmark's train, valid and test rows, each in csv order.
-
-    Raises:
-        UsageError: A number out of its range.
-        DataError: Too few images or patients for it.
-    """
-    if limit < 0:
-        raise UsageError("--limit is a number of images, 0 or more.", received=limit)
-    if not 0 <= seed <= 2**32 - 3:
-        raise UsageError("--seed is a number from 0 to 4294967293.", received=seed)
-    rows = rows.take(rows_above_limit(rank_combinations(rows.labels), limit))
-    members = {name: rows.take(chosen) for name, chosen in split_patients(rows.patients, split, seed).items()}
-    for name, shift, margin in (("valid", 1, 0.0), ("test", 2, _TEST_MARGIN)):
-        labels = members[name].labels
-        kept = stratified_cut(labels, test_val_samples, seed + shift, split=name, margin=margin)
-        members[name] = members[name].take(kept)
-    return members
-
-
-def without_empty_labels(splits: dict[str, ImageRows]) -> dict[str, ImageRows]:
-    """Drop, from every split, the label columns without a positive in `splits["train"]`."""
-    keep = splits["train"].labels.sum(axis=0) > 0
-    return {name: rows.keep_labels(keep) for name, rows in splits.items()}
-
-
-def create_from_xray(
-    target_dir: str | Path,
-    raw_dir: str | Path,
-    *,
-    limit: int = 256,
-    split: float = 0.1,
-    test_val_samples: int = 4000,
-    seed: int = 100,
-    image_size: int = 256,
-    drop_empty_labels: bool = False,
-    num_workers: int = 1,
-    overwrite: bool = False,
-) -> dict[str, Any]:
-    """Write the resolution benchmark: target_dir/{train,valid,test}, grey, 4x4 to `image_size`.
-
-    Args:
-        target_dir: The dataset's folder; new or empty.
-        raw_dir: The folder that holds CheXpert-v1.0-small.
-        limit: Combinations of labels with this many images or fewer are left out.
-        split: Fraction of the patients for validation, and the same for the test.
-        test_val_samples: Images of the validation and of the test split; 0 keeps all.
-        seed: Of the patient split; seed + 1 and seed + 2 cut validation and test.
-        image_size: Pixels a side of the full level; a power of two.
-        drop_empty_labels: Leave out labels without a positive in the train split.
-        num_workers: Processes that read images; the result does not depend on it.
-        overwrite: Replace a finished dataset.
-
-    Returns:
-        What dataset.json holds.
-
-    Raises:
-        UsageError: An argument out of its range.
-        DataError: Missing or damaged input, or too little of it.
-        RunFolderError: `target_dir` is not free, or cannot be written.
-    """
-    require_resolution(image_size)
-    require_free_target(Path(target_dir).resolve(), overwrite)
-    splits = split_for_resolutions(
-        read_frontal_rows(str(raw_dir)),
-        limit=limit,
-        split=split,
-        test_val_samples=test_val_samples,
-        seed=seed,
-    )
-    arguments = {
-        "raw_dir": str(raw_dir),
-        "limit": limit,
-        "split": split,
-        "test_val_samples": test_val_samples,
-        "seed": seed,
-        "image_size": image_size,
-        "drop_empty_labels": drop_empty_labels,
-    }
-    return write_dataset(
-        Path(target_dir),
-        without_empty_labels(splits) if drop_empty_labels else splits,
-        command="create_from_xray",
-        arguments=arguments,
-        image_size=image_size,
-        num_workers=num_workers,
-        overwrite=overwrite,
-    )
+def _finding(word: str) -> float:
+    """Return 1 (present) or 0 (absent), NaN for a word that is no finding."""
+    try:
+        value = abs(float(word.strip() or "nan"))
+    except ValueError:
+        return np.nan
+    return 0.0 if np.isnan(value) else value if value in (0.0, 1.0) else np.nan

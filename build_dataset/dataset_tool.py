@@ -1,71 +1,74 @@
-"""Build datasets from raw images: `dataset_tool.py COMMAND TARGET_DIR [RAW_DIR] [options]`."""
+"""Build datasets from raw images, and audit them: `dataset_tool.py COMMAND ...`."""
 
 import argparse
 from pathlib import Path
 
 from medsynth import app
+from medsynth.parallel import available_cpus
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line."""
+    from build_dataset.command_line import add_create_commands, add_workers  # worker processes load this script, too
+
     parser = app.parser("Turn raw images into datasets: records at every resolution, labels and csv files.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    xray = commands.add_parser(
-        "create_from_xray",
-        help="resolution benchmark from chest radiographs laid out as CheXpert-v1.0-small",
-        description="Write TARGET_DIR/{train,valid,test} from the images in RAW_DIR/CheXpert-v1.0-small.",
-        allow_abbrev=False,
-    )
-    xray.add_argument("target_dir", help="folder of the dataset; new or empty")
-    xray.add_argument("raw_dir", help="folder that holds CheXpert-v1.0-small")
-    option = xray.add_argument
-    option("--limit", type=int, default=256, metavar="N",
-           help="leave out combinations of labels with N images or fewer (default: %(default)s)")  # fmt: skip
-    option("--split", type=float, default=0.1, metavar="FRACTION",
-           help="patients for validation, and as many for the test (default: %(default)s)")  # fmt: skip
-    option("--test-val-samples", type=int, default=4000, metavar="N",
-           help="images in validation and in test; 0 keeps every one (default: %(default)s)")  # fmt: skip
-    option("--image-size", type=int, default=256, metavar="PIXELS",
-           help="full resolution, a power of two (default: %(default)s)")  # fmt: skip
-    option("--drop-empty-labels", action="store_true", help="leave out labels without a positive in train")
-    option("--overwrite", action="store_true", help="replace a finished dataset in TARGET_DIR")
-    _add_common(xray, default_seed=100)
+    add_create_commands(commands)
 
-    phantom = commands.add_parser(
-        "create_phantom",
-        help="made-up chest radiographs in the same layout, to try everything without a download",
-        description="Write made-up chest radiographs as TARGET_DIR/CheXpert-v1.0-small.",
-        allow_abbrev=False,
-    )
-    phantom.add_argument("target_dir", help="folder to give to create_from_xray as RAW_DIR")
+    def add(name: str, text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        add_workers(command)
+        return command
+
+    brain = add("prepare_brain", "RSNA's head CT, DICOM and csv, to what create_from_brain reads")
+    brain.add_argument("raw_dicom_dir", type=Path, help="folder with ID_<hex>.dcm, at any depth")
+    brain.add_argument("labels_csv", type=Path, help="RSNA's stage_2_train.csv")
+    brain.add_argument("out_dir", type=Path, help="new folder for PNG files and new_stage_2_train.csv")
+    brain.add_argument("--window", default="brain", help="brain, subdural, bone or stack (default: %(default)s)")
+    brain.add_argument("--image-size", type=int, default=128, metavar="N", help="pixels a side (default: %(default)s)")
+    brain.add_argument("--patient-ids", default="hash", help="hash them with a key, or keep them (default: hash)")
+    brain.add_argument("--key-file", type=Path, metavar="FILE", help="key for the hash; made if it does not exist")
+    brain.add_argument("--allow-burned-in", action="store_true", help="take images with text in their pixels, too")
+
+    phantom = add("create_phantom", "made-up chest radiographs in CheXpert's layout, to try everything")
+    phantom.add_argument("target_dir", type=Path, help="folder to give to create_from_xray as RAW_DIR")
     phantom.add_argument("--patients", type=int, metavar="N", help="patients (default: enough for the demo)")
-    _add_common(phantom, default_seed=0)
+    phantom.add_argument(
+        "--seed", type=app.non_negative_seed, default=0, metavar="N", help="of everything random (default: 0)"
+    )
+    verify = add("verify", "check a dataset for damage and for patients or copies in two splits; draw it")
+    verify.add_argument("target_dir", type=Path, help="a dataset, or a folder with several")
+    app.add_leak_option(verify)
     return parser
-
-
-def _add_common(command: argparse.ArgumentParser, default_seed: int) -> None:
-    seed_help = "of everything random (default: %(default)s)"
-    command.add_argument("--seed", type=app.non_negative_seed, default=default_seed, metavar="N", help=seed_help)
-    command.add_argument("--workers", type=int, metavar="N", help="processes (default: one per processor)")
 
 
 def main(arguments: argparse.Namespace) -> None:
     """Run the command."""
-    from medsynth.data.images import available_cpus
-
-    options = vars(arguments)
-    command = options.pop("command")
-    num_workers = options.pop("workers")
+    settings = vars(arguments)
+    command = settings.pop("command")
+    num_workers = settings.pop("workers")
     num_workers = available_cpus() if num_workers is None else num_workers
     if command == "create_phantom":
         from medsynth.data import phantom
 
         num_patients = phantom.DEFAULT_NUM_PATIENTS if arguments.patients is None else arguments.patients
-        print(phantom.create_phantom(Path(arguments.target_dir), num_patients, arguments.seed, num_workers))
-    else:
-        from build_dataset import chest, writing
+        print(phantom.create_phantom(arguments.target_dir, num_patients, arguments.seed, num_workers))
+    elif command == "prepare_brain":
+        from build_dataset.prepare_brain import format_summary, prepare_brain
 
-        print(writing.format_summary(chest.create_from_xray(**options, num_workers=num_workers)))
+        print(format_summary(prepare_brain(**settings, num_workers=num_workers)))
+    elif command == "verify":
+        from build_dataset.verify import verify_command
+
+        verify_command(arguments.target_dir, num_workers, allow_leak=arguments.allow_leak)
+    else:
+        from build_dataset.commands import create
+        from build_dataset.writing import WriteOptions, format_result
+
+        flags = {name: settings.pop(name) for name in ("overwrite", "labels_only")}
+        description = create(command, settings.pop("target_dir"), settings.pop("raw_dir"),
+                             WriteOptions(num_workers, **flags), **settings)  # fmt: skip
+        print(format_result(description))
 
 
 if __name__ == "__main__":

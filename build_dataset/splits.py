@@ -6,18 +6,20 @@ works on whole arrays, and its random stream is numpy's RandomState(seed).shuffl
 as published, so that a seed gives the published splits.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.model_selection import StratifiedShuffleSplit
+import pandas as pd
 
 from medsynth.errors import DataError, UsageError
 
 SPLIT_NAMES = ("train", "valid", "test")
 Indices = npt.NDArray[np.int64]
-_MOST_LABELS = 62  # a combination is coded in the bits of an int64
+_LARGEST_SEED = 2**32 - 1000
+MOST_LABELS = 62  # a combination is coded in the bits of an int64
 
 
 @dataclass(frozen=True)
@@ -34,12 +36,16 @@ class Combinations:
     counts: Indices
     of_row: Indices
 
+    def limit_that_keeps(self, num_combinations: int) -> int:
+        """Return the highest limit that leaves at least so many combinations, where there are so many."""
+        return int(self.counts[num_combinations - 1]) - 1 if 0 < num_combinations <= len(self.counts) else 0
+
 
 def combination_codes(labels: npt.NDArray[Any]) -> Indices:
     """Return one integer per row of `labels` [N, L]; integers sort as the label patterns do."""
     num_labels = labels.shape[1]
-    if num_labels > _MOST_LABELS:
-        raise UsageError(f"At most {_MOST_LABELS} labels can be combined.", received=num_labels)
+    if num_labels > MOST_LABELS:
+        raise UsageError(f"At most {MOST_LABELS} labels can be combined.", received=num_labels)
     return (labels != 0).astype(np.int64) @ (1 << np.arange(num_labels, dtype=np.int64)[::-1])
 
 
@@ -62,8 +68,11 @@ def rows_above_limit(combinations: Combinations, limit: int) -> Indices:
     """Return the rows, ascending, whose combination occurs more than `limit` times.
 
     Raises:
+        UsageError: `limit` is negative.
         DataError: There is none.
     """
+    if limit < 0:
+        raise UsageError("--limit is a number of images, 0 or more.", received=limit)
     rows = np.flatnonzero(combinations.counts[combinations.of_row] > limit)
     if len(rows) == 0:
         most = combinations.counts[0] if len(combinations.counts) else 0
@@ -74,7 +83,17 @@ def rows_above_limit(combinations: Combinations, limit: int) -> Indices:
     return rows
 
 
-def split_patients(patients: npt.NDArray[np.str_], fraction: float, seed: int) -> dict[str, Indices]:
+def require_seed(seed: int) -> None:
+    """Refuse a seed from which the seeds of a benchmark cannot be counted up.
+
+    Raises:
+        UsageError: Negative, or too near to the largest seed of numpy's RandomState.
+    """
+    if not 0 <= seed <= _LARGEST_SEED:
+        raise UsageError(f"--seed is a number from 0 to {_LARGEST_SEED}.", received=seed)
+
+
+def split_patients(patients: npt.NDArray[Any], fraction: float, seed: int) -> dict[str, Indices]:
     """Deal patients to train, valid and test, and return the rows of each, ascending.
 
     The sorted distinct patients are shuffled with RandomState(seed); the first
@@ -89,9 +108,8 @@ def split_patients(patients: npt.NDArray[np.str_], fraction: float, seed: int) -
         UsageError: `fraction` is not between 0 and 0.5.
         DataError: Too few patients for three splits.
     """
-    if not 0 < fraction < 0.5:
-        raise UsageError("--split is a fraction above 0 and below 0.5.", received=fraction)
-    distinct, of_row = np.unique(patients, return_inverse=True)
+    _require_fraction(fraction)
+    of_row, distinct = pd.factorize(np.asarray(patients), sort=True)
     num_patients = len(distinct)
     shuffled = np.arange(num_patients)
     np.random.RandomState(seed).shuffle(shuffled)
@@ -105,8 +123,68 @@ def split_patients(patients: npt.NDArray[np.str_], fraction: float, seed: int) -
                 received=f"{num_patients} patients and a split of {fraction}",
             )
         split_of_patient[members] = number
-    split_of_row = split_of_patient[of_row]
+    return _rows_of_splits(split_of_patient[of_row])
+
+
+def stratify_patients(
+    patients: npt.NDArray[Any], labels: npt.NDArray[Any], fraction: float, seed: int
+) -> dict[str, Indices]:
+    """Deal patients to train, valid and test so that every label keeps its share, and return the rows of each.
+
+    The patients are shuffled with RandomState(seed) and ordered by their number of images, largest first.
+    Each goes where it most lowers the sum of (wished - dealt)^2 / wished over the splits, and over the
+    images, the positives and the negatives of every label. (scikit-learn's StratifiedGroupKFold deals in
+    this order, too, to folds of one size.)
+
+    Args:
+        patients: One id per row, [N].
+        labels: [N, L], 0 or 1.
+        fraction: Share of the images for validation, and the same share for the test.
+        seed: From 0 on.
+
+    Raises:
+        UsageError: `fraction` is not between 0 and 0.5.
+        DataError: Fewer than three patients.
+    """
+    _require_fraction(fraction)
+    of_row, distinct = pd.factorize(np.asarray(patients), sort=True)
+    if len(distinct) < len(SPLIT_NAMES):
+        raise DataError(
+            "Train, valid and test need at least one patient each.", received=f"{len(distinct)} patients in all"
+        )
+    # One column per label, one for its absence, and one for the images as such.
+    present = np.column_stack([labels > 0, labels == 0, np.ones(len(labels))])
+    of_patient = np.zeros((len(distinct), present.shape[1]))
+    np.add.at(of_patient, of_row, present)
+    totals = np.maximum(of_patient.sum(axis=0), 1)
+    shares = np.array([1 - 2 * fraction, fraction, fraction])
+    missing = np.outer(shares, np.ones(len(totals)))  # of each column, as a share of its total
+    order = np.arange(len(distinct))
+    np.random.RandomState(seed).shuffle(order)
+    order = order[np.argsort(-of_patient[order, -1], kind="stable")]
+    split_of_patient = np.empty(len(distinct), np.int64)
+    num_patients = np.zeros(len(SPLIT_NAMES), np.int64)
+    weights = of_patient / totals
+    for position, patient in enumerate(order):
+        # missing^2 - (missing - weight)^2, summed up; the shares are what each split wishes of every column.
+        gain = (2 * missing - weights[patient]) @ weights[patient] / shares
+        gain = gain.round(9)  # what ties on one processor ties on every other
+        if len(order) - position <= np.count_nonzero(num_patients == 0):  # no split stays without a patient
+            gain = np.where(num_patients == 0, gain, -np.inf)
+        chosen = int(np.argmax(gain))
+        split_of_patient[patient] = chosen
+        num_patients[chosen] += 1
+        missing[chosen] -= weights[patient]
+    return _rows_of_splits(split_of_patient[of_row])
+
+
+def _rows_of_splits(split_of_row: Indices) -> dict[str, Indices]:
     return {name: np.flatnonzero(split_of_row == number) for number, name in enumerate(SPLIT_NAMES)}
+
+
+def _require_fraction(fraction: float) -> None:
+    if not 0 < fraction < 0.5:
+        raise UsageError("--split is a fraction above 0 and below 0.5.", received=fraction)
 
 
 def stratified_cut(labels: npt.NDArray[Any], num_kept: int, seed: int, *, split: str, margin: float = 0.0) -> Indices:
@@ -138,6 +216,8 @@ def stratified_cut(labels: npt.NDArray[Any], num_kept: int, seed: int, *, split:
         )
     if num_kept in (0, num_rows):
         return np.arange(num_rows)
+    from sklearn.model_selection import StratifiedShuffleSplit  # noqa: PLC0415 - slow to load, and often not needed
+
     codes = combination_codes(labels)
     try:
         cut = StratifiedShuffleSplit(1, test_size=1 - num_kept / num_rows - margin, random_state=seed)
@@ -151,3 +231,44 @@ def stratified_cut(labels: npt.NDArray[Any], num_kept: int, seed: int, *, split:
             received=f"{num_rows} images of {len(counts)} combinations, the rarest with {counts.min()} ({error})",
         ) from None
     return kept.astype(np.int64)
+
+
+def shuffled(indices: Indices, seed: int) -> Indices:
+    """Return `indices` in the order that RandomState(seed).shuffle gives them."""
+    order = np.arange(len(indices))
+    np.random.RandomState(seed).shuffle(order)
+    return indices[order]
+
+
+def rows_per_class(
+    class_of_row: Indices, classes: Sequence[int], num_per_class: int, *, split: str, seeds: Sequence[int] | None
+) -> list[Indices]:
+    """Choose the same number of rows of every class.
+
+    Args:
+        class_of_row: [N], -1 where a row is of none.
+        classes: In the order in which they shall stand.
+        num_per_class: How many rows of each.
+        split: The split's name, for messages.
+        seeds: Shuffle the rows of each class with its seed before the cut; None takes the first ones.
+
+    Returns:
+        One array of row numbers per class.
+
+    Raises:
+        UsageError: `num_per_class` is below 1.
+        DataError: A class has fewer rows.
+    """
+    if num_per_class < 1:
+        raise UsageError(f"The images per class of the {split} split are 1 or more.", received=num_per_class)
+    chosen = []
+    for number, wanted in enumerate(classes):
+        rows = np.flatnonzero(class_of_row == wanted)
+        if len(rows) < num_per_class:
+            raise DataError(
+                f"{num_per_class} images per class were asked for in the {split} split; the class of rank "
+                f"{wanted + 1} by count has fewer. Ask for fewer images or fewer classes.",
+                received=f"{len(rows)} images",
+            )
+        chosen.append((rows if seeds is None else shuffled(rows, seeds[number]))[:num_per_class])
+    return chosen

@@ -1,79 +1,59 @@
 """From chosen rows to a dataset folder: records at every resolution, labels, csv, description.
 
-A dataset appears under its name when all of it is written, or not at all.
+A dataset grows in a hidden folder beside its target and takes the target's name when all of it is
+there. A build that was killed goes on with the same command.
 """
 
 import contextlib
-import dataclasses
+import fcntl
+import hashlib
 import importlib.metadata
-import itertools
+import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
-from medsynth.data.images import GreyImage, ImageSource, load_images, require_files
-from medsynth.data.labels import LabelTable, record_order, write_label_table
+from build_dataset.records import Layout, UniqueImages, reserve, write_records
+from build_dataset.rows import ImageRows
+from medsynth.config import describe_differences
+from medsynth.data.images import ImageForm
+from medsynth.data.labels import write_label_table, write_patients
+from medsynth.data.manifest import MANIFEST_NAME
 from medsynth.data.tfrecords import (
     SMALLEST_RESOLUTION_LOG2,
-    RecordWriter,
-    downscale_levels,
-    record_path,
     write_labels,
 )
-from medsynth.errors import RunFolderError, UsageError
-from medsynth.files import atomic_path, make_folder, read_json, remove_leftovers, write_json
-from medsynth.progress import Progress
+from medsynth.errors import DataError, RunFolderError, UsageError
+from medsynth.files import explained_writes, flush, make_folder, read_json, remove_leftovers, write_json
+from medsynth.parallel import require_workers
 
 DESCRIPTION_NAME = "dataset.json"
+_AUDIT_PICTURES = "verify_"  # what the command verify leaves beside its manifest
+_PLAN_NAME = "plan.json"
 _LARGEST_RESOLUTION = 4096
 _LIBRARIES = ("medsynth", "numpy", "pandas", "pillow", "scikit-image", "scikit-learn", "scipy")
-_RECORD_OVERHEAD_BYTES = 64  # of the message and its checksums, a little above what is needed
 
 
 @dataclass(frozen=True)
-class ImageRows:
-    """Rows of a raw table, each an image with its labels.
+class WriteOptions:
+    """How a dataset is written; its content does not depend on it, but for `labels_only`.
 
     Attributes:
-        paths: str [N], as they shall stand in the csv.
-        labels: float32 [N, L], 0 or 1.
-        patients: str [N].
-        origins: str [N], where each image is listed ("line 12 of train.csv").
-        label_names: The L columns.
+        num_workers: Processes that read images and write records.
+        overwrite: Replace a finished dataset, and forget an unfinished one.
+        labels_only: Write csv, labels and patients without reading an image.
     """
 
-    paths: npt.NDArray[np.str_]
-    labels: npt.NDArray[np.float32]
-    patients: npt.NDArray[np.str_]
-    origins: npt.NDArray[np.str_]
-    label_names: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def take(self, rows: npt.NDArray[np.int64]) -> "ImageRows":
-        """Return these rows, in this order."""
-        return dataclasses.replace(
-            self,
-            paths=self.paths[rows],
-            labels=self.labels[rows],
-            patients=self.patients[rows],
-            origins=self.origins[rows],
-        )
-
-    def keep_labels(self, keep: npt.NDArray[np.bool_]) -> "ImageRows":
-        """Return all rows with only the label columns marked in `keep` [L]."""
-        names = tuple(itertools.compress(self.label_names, keep))
-        return dataclasses.replace(self, labels=self.labels[:, keep], label_names=names)
-
-    def in_record_order(self) -> "ImageRows":
-        """Return the rows in the order of the records; the csv keeps the order of this table."""
-        return self.take(record_order(len(self)))
+    num_workers: int = 1
+    overwrite: bool = False
+    labels_only: bool = False
 
 
 def require_resolution(image_size: int) -> int:
@@ -117,8 +97,8 @@ def require_free_target(target: Path, overwrite: bool) -> None:
             received=f"a dataset made by {description.get('command')}",
             path=target,
         )
-    own = {DESCRIPTION_NAME, *(Path(folder).parts[0] for folder in description.get("splits", {}))}
-    others = [entry for entry in entries if entry not in own]
+    own = {DESCRIPTION_NAME, MANIFEST_NAME, *(Path(folder).parts[0] for folder in description.get("splits", {}))}
+    others = [entry for entry in entries if entry not in own and not entry.startswith(_AUDIT_PICTURES)]
     if others:
         raise RunFolderError(
             "--overwrite replaces a dataset, and this folder holds more than one; move the rest away.",
@@ -127,50 +107,15 @@ def require_free_target(target: Path, overwrite: bool) -> None:
         )
 
 
-def _require_space(parent: Path, num_images: int, resolution_log2: int) -> None:
-    """Refuse to begin what the disk cannot hold."""
-    levels = range(SMALLEST_RESOLUTION_LOG2, resolution_log2 + 1)
-    needed = num_images * sum(4**level + _RECORD_OVERHEAD_BYTES for level in levels)
-    free = shutil.disk_usage(parent).free
-    if free < needed:
-        raise RunFolderError(
-            f"No space is left on the disk for this dataset: its records need {needed / 1e6:,.1f} MB. "
-            "Free some, choose another disk or a smaller --image-size.",
-            received=f"{free / 1e6:,.1f} MB free",
-            path=parent,
-        )
-
-
-def write_split(split_folder: Path, rows: ImageRows, images: Iterator[GreyImage], resolution_log2: int) -> None:
-    """Write one split: a record file per resolution in one pass, the labels, and the csv.
-
-    Args:
-        split_folder: For example target_dir/train; its name is in the file names.
-        rows: In csv order.
-        images: The images of `rows` in record order, uint8 [2^resolution_log2, same].
-        resolution_log2: log2 of the images' resolution; the lowest written is 4x4.
-    """
-    make_folder(split_folder)
-    levels = range(resolution_log2, SMALLEST_RESOLUTION_LOG2 - 1, -1)
-    with contextlib.ExitStack() as stack:
-        writers = [stack.enter_context(RecordWriter(record_path(split_folder, level))) for level in levels]
-        for image in images:
-            # [H, W] -> [H, W, 1]
-            for writer, level in zip(writers, downscale_levels(image[..., None], resolution_log2), strict=True):
-                writer.write(level)
-    write_labels(split_folder, rows.in_record_order().labels)
-    write_label_table(split_folder, LabelTable(tuple(rows.paths), rows.label_names, rows.labels))
-
-
 def write_dataset(
     target: Path,
     splits: Mapping[str, ImageRows],
     *,
     command: str,
     arguments: Mapping[str, Any],
-    image_size: int,
-    num_workers: int,
-    overwrite: bool,
+    form: ImageForm,
+    options: WriteOptions,
+    remarks: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Read, resize and write all images of a dataset; the folder appears when it is complete.
 
@@ -180,69 +125,150 @@ def write_dataset(
             "20/train").
         command: What made it, for dataset.json.
         arguments: All that the content depends on, as JSON can hold it, for dataset.json.
-        image_size: Pixels a side of the full level; a power of two.
-        num_workers: Processes that read images; the content does not depend on it.
-        overwrite: Replace a finished dataset that is there.
+        form: What an image becomes.
+        options: How it is written.
+        remarks: More for dataset.json.
 
     Returns:
         What dataset.json holds.
 
     Raises:
-        DataError: An image is missing or damaged.
-        RunFolderError: `target` is not free, or cannot be written.
+        DataError: An image is missing or damaged. What is written already is kept, so that the same
+            command goes on from there.
+        RunFolderError: `target` is not free or cannot be written, or an unfinished dataset with other
+            settings lies beside it.
     """
+    require_workers(options.num_workers)
     target = target.resolve()
-    resolution_log2 = require_resolution(image_size)
-    require_free_target(target, overwrite)
-    in_record_order = [rows.in_record_order() for rows in splits.values()]
-    sources = [
-        ImageSource(Path(path), origin)
-        for rows in in_record_order
-        for path, origin in zip(rows.paths.tolist(), rows.origins.tolist(), strict=True)
-    ]
-    require_files(sources)
-    description = _describe(splits, command, arguments, resolution_log2)
+    resolution_log2 = require_resolution(form.size)
+    require_free_target(target, options.overwrite)
+    description = _describe(splits, command, arguments, form, options) | dict(remarks)
     make_folder(target.parent)
     remove_leftovers(target)
-    _require_space(target.parent, len(sources), resolution_log2)
-    progress = Progress("writing the dataset", len(sources), "images")
-    with (
-        atomic_path(target) as partial,
-        contextlib.closing(load_images(sources, image_size, num_workers)) as images,
-    ):
-        for folder, rows in splits.items():
-            images_of_split = itertools.islice(images, len(rows))
-            write_split(partial / folder, rows, _counted(images_of_split, progress), resolution_log2)
-        write_json(partial / DESCRIPTION_NAME, description)
-    progress.close()
+    building = target.with_name(f".{target.name}.building")
+    with _claimed(building, _fingerprint(splits, description), options.overwrite):
+        folders = tuple(make_folder(building / folder) for folder in splits)
+        if not options.labels_only:
+            layout = Layout(folders, form, resolution_log2)
+            images = UniqueImages(list(splits.values()))
+            images.require_files()
+            reserve(layout, [len(rows) for rows in splits.values()])
+            with _remark_on_what_is_kept():
+                write_records(layout, images, options.num_workers)
+        for folder, rows in zip(folders, splits.values(), strict=True):
+            write_labels(folder, rows.in_record_order().labels)
+            write_label_table(folder, rows.label_table())
+            write_patients(folder, rows.patients)
+        write_json(building / DESCRIPTION_NAME, description)
+        _put_in_place(building, target)
     return description
 
 
-def _counted(images: Iterator[GreyImage], progress: Progress) -> Iterator[GreyImage]:
-    for image in images:
-        yield image
-        progress.advance()
+@contextlib.contextmanager
+def _claimed(building: Path, plan: dict[str, Any], forget: bool) -> Iterator[None]:
+    """Hold the folder of an unfinished dataset alone, after a check that it is this very one."""
+    descriptor = os.open(make_folder(building), os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # released by the system even after kill -9
+        except BlockingIOError:
+            raise RunFolderError(
+                "Another process is building this dataset; wait for it or choose another folder.",
+                received="a lock on it",
+                path=building,
+            ) from None
+        if forget:
+            for entry in building.iterdir():
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        plan_path = building / _PLAN_NAME
+        if plan_path.exists():
+            difference = describe_differences(read_json(plan_path), plan)
+            if difference:
+                raise RunFolderError(
+                    "An unfinished dataset with other settings lies here; delete it, give the same settings, or "
+                    "forget it with --overwrite.",
+                    received=difference,
+                    path=building,
+                )
+        try:
+            write_json(plan_path, plan)
+            yield
+        except BaseException:
+            if not any(building.rglob("*.tfrecords")):
+                shutil.rmtree(building, ignore_errors=True)  # nothing in it is worth keeping
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _fingerprint(splits: Mapping[str, ImageRows], description: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all that the records depend on, as JSON would give it back."""
+    digest = hashlib.sha256()
+    for folder, rows in splits.items():
+        digest.update(folder.encode())
+        digest.update("\n".join(rows.files).encode())
+        digest.update(np.ascontiguousarray(rows.labels).tobytes())
+        digest.update("\n".join(rows.patients).encode())
+    plan = {"rows_sha256": digest.hexdigest()} | {
+        key: description[key] for key in ("command", "arguments", "form", "labels_only", "library_versions")
+    }
+    return dict(json.loads(json.dumps(plan)))
+
+
+@contextlib.contextmanager
+def _remark_on_what_is_kept() -> Iterator[None]:
+    """Add to the error of a damaged image that the work before it is not lost."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(
+            f"{error.expected} What is written is kept: the same command goes on from there.",
+            received=error.received,
+            path=error.path,
+        ) from error
+
+
+def _put_in_place(building: Path, target: Path) -> None:
+    """Give the finished dataset its name, in place of an older one."""
+    with explained_writes(target):
+        (building / _PLAN_NAME).unlink()
+        flush(building)
+        if target.is_dir():
+            shutil.rmtree(target)
+        building.replace(target)
+        flush(target.parent)
 
 
 def _describe(
-    splits: Mapping[str, ImageRows], command: str, arguments: Mapping[str, Any], resolution_log2: int
+    splits: Mapping[str, ImageRows],
+    command: str,
+    arguments: Mapping[str, Any],
+    form: ImageForm,
+    options: WriteOptions,
 ) -> dict[str, Any]:
     return {
         "command": command,
         "arguments": dict(arguments),
         "seed": arguments["seed"],
+        "form": asdict(form),
+        "labels_only": options.labels_only,
         "label_names": list(dict.fromkeys(name for rows in splits.values() for name in rows.label_names)),
-        "resolutions": [2**level for level in range(SMALLEST_RESOLUTION_LOG2, resolution_log2 + 1)],
+        "resolutions": [2**level for level in range(SMALLEST_RESOLUTION_LOG2, form.size.bit_length())],
         "splits": {
             folder: {
                 "images": len(rows),
-                "patients": len(np.unique(rows.patients)),
-                "positives": dict(zip(rows.label_names, rows.labels.sum(axis=0, dtype=np.int64).tolist(), strict=True)),
+                "patients": len(pd.unique(rows.patients)),
+                "positives": dict(zip(rows.label_names, _positives(rows), strict=True)),
             }
             for folder, rows in splits.items()
         },
         "library_versions": {name: importlib.metadata.version(name) for name in _LIBRARIES},
     }
+
+
+def _positives(rows: ImageRows) -> list[int]:
+    counts: npt.NDArray[np.int64] = rows.labels.sum(axis=0, dtype=np.int64)
+    return [int(count) for count in counts]
 
 
 def format_summary(description: Mapping[str, Any]) -> str:
@@ -262,3 +288,17 @@ def format_summary(description: Mapping[str, Any]) -> str:
         )
         for line in lines
     )
+
+
+def format_result(description: Mapping[str, Any]) -> str:
+    """Return what a dataset command says at its end."""
+    lines = [format_summary(description)]
+    published = description.get("published_split")
+    if published == "same":
+        lines.append("These are the published splits, row by row.")
+    elif published:
+        lines.append(f"This is the published table, but these are not the published splits: {published}.")
+    if description["labels_only"]:
+        lines.append("No image was read: csv files and labels alone were written.")
+    lines += description.get("notes", [])
+    return "\n".join(lines)

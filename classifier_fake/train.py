@@ -22,6 +22,7 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("random_seed", type=app.non_negative_seed)
     command.add_argument("resolution", type=app.power_of_two, help="of the records to read: a power of two")
     app.add_config_options(command)
+    app.add_leak_option(command)
     return parser
 
 
@@ -37,6 +38,7 @@ def main(arguments: argparse.Namespace) -> None:
         resolution=arguments.resolution,
         trained_on=experiment.name_of_gan(arguments.results_dir),
         overrides=arguments.overrides,
+        data_report=experiment.report_of_gan(arguments.results_dir, allow_leak=arguments.allow_leak),
     )
     experiment.train(request, dry_run=arguments.dry_run)
 

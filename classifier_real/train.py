@@ -22,12 +22,14 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("random_seed", type=app.non_negative_seed)
     command.add_argument("resolution", type=app.power_of_two, help="of the records to read: a power of two")
     app.add_config_options(command)
+    app.add_leak_option(command)
     return parser
 
 
 def main(arguments: argparse.Namespace) -> None:
     """Check data and settings, then train."""
     from medsynth.classify import experiment
+    from medsynth.data.manifest import check_manifest
 
     request = experiment.TrainingRequest(
         model_dir=arguments.model_dir,
@@ -37,6 +39,7 @@ def main(arguments: argparse.Namespace) -> None:
         resolution=arguments.resolution,
         trained_on=experiment.REAL,
         overrides=arguments.overrides,
+        data_report=check_manifest(arguments.data_dir, allow_leak=arguments.allow_leak),
     )
     experiment.train(request, dry_run=arguments.dry_run)
 

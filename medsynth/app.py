@@ -53,6 +53,16 @@ def add_config_options(target: argparse.ArgumentParser, default_preset: str | No
     )
 
 
+def add_leak_option(target: argparse.ArgumentParser) -> None:
+    """Add --allow-leak to a training script."""
+    target.add_argument(
+        "--allow-leak",
+        action="store_true",
+        help="train although the audit of the data found patients or images in both train and test; "
+        "log and results say so",
+    )
+
+
 def non_negative_seed(text: str) -> int:
     """Parse a random seed: an integer from 0 to 2^32 - 1, the range of numpy's generators."""
     try:

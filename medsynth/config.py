@@ -8,6 +8,7 @@ dots: `schedule.total_kimg`.
 import dataclasses
 import difflib
 import json
+import math
 import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
@@ -93,6 +94,17 @@ def describe_differences(before: Mapping[str, Any], after: Mapping[str, Any]) ->
     return "; ".join(rows)
 
 
+def require_range(name: str, value: float, minimum: float, below: float = math.inf) -> None:
+    """Refuse a setting outside [minimum, below).
+
+    Raises:
+        UsageError: Names the setting and its range.
+    """
+    if not minimum <= value < below:
+        limits = f"at least {minimum:g}" + (f" and below {below:g}" if below < math.inf else "")
+        raise UsageError(f"{name} must be {limits}.", received=value)
+
+
 def _nearest(name: str, known: Iterable[str]) -> str:
     matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.3)
     return f" Did you mean {matches[0]}?" if matches else ""
@@ -132,6 +144,8 @@ def _convert(value: Any, hint: Any, key: str) -> Any:  # noqa: PLR0911  (one ret
     if dataclasses.is_dataclass(hint) and isinstance(value, dict):
         return from_json(typing.cast(type, hint), value)
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        if not math.isfinite(value):
+            raise UsageError(f"{key} takes a finite number.", received=value)
         return float(value)
     if hint in (int, bool, str) and type(value) is hint:
         return value

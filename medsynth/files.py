@@ -33,8 +33,12 @@ def explain_os_error(error: OSError) -> RunFolderError | None:
 
 
 @contextlib.contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Raise a failed write as an error that names `path`."""
+def explained_writes(path: Path) -> Iterator[None]:
+    """Raise a failed write as an error that names `path`.
+
+    Raises:
+        RunFolderError: No space, no permission or a read-only disk.
+    """
     try:
         yield
     except OSError as error:
@@ -51,14 +55,14 @@ def make_folder(path: Path) -> Path:
     Raises:
         RunFolderError: It cannot be made or written to.
     """
-    with _explained(path):
+    with explained_writes(path):
         path.mkdir(parents=True, exist_ok=True)
         if not os.access(path, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
     return path
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
     """Force the contents of a file, or the entries of a folder, onto the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -79,17 +83,17 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     temporary = path.with_name(f".{os.getpid()}.partial.{path.name}")
     try:
-        with _explained(path):
+        with explained_writes(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             yield temporary
             if temporary.is_dir():
                 for entry in temporary.iterdir():
-                    _flush(entry)
-            _flush(temporary)
+                    flush(entry)
+            flush(temporary)
             if path.is_dir():
                 shutil.rmtree(path)
             temporary.replace(path)
-            _flush(path.parent)
+            flush(path.parent)
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary, ignore_errors=True)

@@ -79,7 +79,7 @@ class Progress:
         if seconds_left is None and rate > 0:
             seconds_left = (self.total - self._done) / rate
         left = "unknown" if seconds_left is None else format_duration(seconds_left)
-        share = self._done / self.total if self.total else 1.0
+        share = min(self._done / self.total, 1.0) if self.total else 1.0
         line = f"{self.label}: {share:4.0%} {self._done:,.0f}/{self.total:,.0f} {self.unit}  {rate:,.1f}/s  ETA {left}"
         return f"{line}  {note}" if note else line
 

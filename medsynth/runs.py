@@ -18,6 +18,9 @@ from medsynth.files import make_folder, read_json, write_json, write_text
 CONFIG_NAME = "config.json"
 DONE_NAME = "_training-done.txt"
 LOCK_NAME = ".training.lock"
+LOG_NAME = "log.txt"
+# A run that failed before it had anything to keep leaves only these, and binds nobody to its settings.
+_OWN_FILES = (CONFIG_NAME, LOCK_NAME, LOG_NAME)
 
 
 class RunFolder:
@@ -79,8 +82,12 @@ class RunFolder:
         self._lock.write(f"process {os.getpid()}")
         self._lock.flush()
         config_path = self.path / CONFIG_NAME
-        if config_path.exists():
-            difference = describe_differences(read_json(config_path), self.settings)
+        has_results = any(entry.name not in _OWN_FILES for entry in self.path.iterdir())
+        if config_path.exists() and has_results:
+            before = read_json(config_path)
+            if not isinstance(before, dict):
+                raise RunFolderError("The settings of a run were expected here.", received=before, path=config_path)
+            difference = describe_differences(before, self.settings)
             if difference:
                 raise RunFolderError(
                     "This folder holds a run with other settings; choose another folder or the same settings.",
@@ -89,7 +96,7 @@ class RunFolder:
                 )
         else:
             write_json(config_path, self.settings)
-        self._log = (self.path / "log.txt").open("a", encoding="utf-8")
+        self._log = (self.path / LOG_NAME).open("a", encoding="utf-8")
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None

@@ -23,6 +23,7 @@ BASE = (
     "medsynth.files",
     "medsynth.config",
     "medsynth.processor",
+    "medsynth.parallel",
     "medsynth.progress",
     "medsynth.runs",
     "medsynth.app",

@@ -3,7 +3,6 @@
 Everything here is numpy, so results can be compared on a machine without TensorFlow.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,7 +12,6 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 MINIMUM_CASES = 10
 CONFIDENCE = 0.95
-_PATIENT = re.compile(r"patient(\d+)")
 _RESAMPLES_AT_ONCE = 64  # keeps the working set of a label near the processor's cache
 
 
@@ -107,19 +105,17 @@ def sufficient_labels(truth: npt.NDArray[np.floating], minimum: int = MINIMUM_CA
     return enough
 
 
-def cluster_images(paths: Sequence[str]) -> tuple[npt.NDArray[np.int64], str]:
+def cluster_images(patients: Sequence[str] | None, num_images: int) -> tuple[npt.NDArray[np.int64], str]:
     """Return the cluster of every image, [N], and what a cluster is.
 
-    Images of one patient resemble each other, so patients are resampled where
-    every path names one (`patient<digits>`), and single images otherwise.
+    Images of one patient resemble each other, so patients are resampled where they are known, and
+    single images otherwise.
 
     Returns:
         Cluster numbers from 0, and "patients" or "images".
     """
-    found = [_PATIENT.search(path) for path in paths]
-    patients = [match.group(1) for match in found if match]
-    if not paths or len(patients) < len(paths):
-        return np.arange(len(paths)), "images"
+    if patients is None:
+        return np.arange(num_images), "images"
     return np.unique(patients, return_inverse=True)[1], "patients"
 
 

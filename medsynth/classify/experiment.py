@@ -7,14 +7,16 @@ mistake in either is answered at once.
 import hashlib
 import json
 import shutil
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from medsynth.classify.config import ClassifierConfig, apply_overrides, copy_config, read_config
 from medsynth.classify.data import SplitData, read_split
 from medsynth.config import flatten, from_json
-from medsynth.data.labels import read_label_table, record_order
+from medsynth.data.labels import read_label_table, read_patients, record_order
+from medsynth.data.manifest import ALLOWED_LEAKS, DataReport, refuse_leaks
 from medsynth.data.pyramid import ImagePyramid
 from medsynth.errors import DataError, RunFolderError, UsageError
 from medsynth.files import atomic_path, make_folder, read_json
@@ -64,6 +66,19 @@ def name_of_gan(results_dir: Path) -> str:
     return "synthetic"
 
 
+def report_of_gan(results_dir: Path, *, allow_leak: bool) -> DataReport:
+    """Return what the GAN of these results found about its data; the classifier learns from it at second hand.
+
+    Raises:
+        DataError: It was trained although train and test share something, and that is not allowed here.
+    """
+    path = results_dir / CONFIG_NAME
+    config = read_json(path) if path.is_file() else {}
+    leaks = tuple(map(str, config.get(ALLOWED_LEAKS, ()))) if isinstance(config, dict) else ()
+    refuse_leaks(leaks, results_dir, "The images were made by a GAN whose data", allow_leak=allow_leak)
+    return DataReport(allowed_leaks=leaks)
+
+
 @dataclass(frozen=True)
 class TrainingRequest:
     """What train.py was asked for.
@@ -76,6 +91,7 @@ class TrainingRequest:
         resolution: Of the records to read.
         trained_on: Where the images come from, as tables show it.
         overrides: `key=value` each.
+        data_report: What the audit of the data found.
     """
 
     model_dir: Path
@@ -85,6 +101,7 @@ class TrainingRequest:
     resolution: int
     trained_on: str
     overrides: list[str]
+    data_report: DataReport = field(default_factory=DataReport)
 
 
 def train(request: TrainingRequest, *, dry_run: bool = False) -> None:
@@ -106,6 +123,8 @@ def train(request: TrainingRequest, *, dry_run: bool = False) -> None:
     from medsynth.classify.trainer import ClassifierTrainer, build_classifier  # noqa: PLC0415
 
     if dry_run:
+        for line in request.data_report.lines():
+            print(line)
         network = build_classifier(config.train, len(train_data.label_names), request.seed, backbone)
         for key, value in {**settings, "parameters": f"{network.count_params():,}"}.items():
             print(f"{key:40s} {value}")
@@ -114,6 +133,8 @@ def train(request: TrainingRequest, *, dry_run: bool = False) -> None:
         if run.is_done and not config.train.use_trained_model_weights:
             run.log(f"{run.path} holds the finished training of these settings; nothing to do.")
             return
+        for line in request.data_report.lines():
+            run.log(line, sys.stderr)
         run.log(_initialisation_line(config, request.model_dir, backbone))
         network = build_classifier(config.train, len(train_data.label_names), request.seed, backbone)
         trainer = ClassifierTrainer(run, network, config.train, train_data, valid_data)
@@ -185,8 +206,11 @@ def _settings(
         "data.labels": list(train_data.label_names),
         "data.num_train_images": train_data.num_images,
         "data.num_valid_images": len(valid_data),
+        "data.train_images_sha256": train_data.images_digest,
+        "data.valid_images_sha256": valid_data.records.digest,
         "data.train_labels_sha256": hashlib.sha256(train_data.labels.tobytes()).hexdigest(),
         "data.valid_labels_sha256": hashlib.sha256(valid_data.labels.tobytes()).hexdigest(),
+        **request.data_report.settings(),
         **chosen,
     }
 
@@ -255,16 +279,23 @@ def test(
         "resolution": resolution,
         "image_dimension": train_config.image_dimension,
         "weights": weights.name,
+        "allowed_leaks": trained.get(ALLOWED_LEAKS, []),
         "training_finished": (train_folder / "_training-done.txt").is_file(),
     }
     folder = make_folder(results / TEST_FOLDER)
     with atomic_path(folder / "test.csv") as temporary:
         shutil.copyfile(test_split / f"{test_split.name}.csv", temporary)
-    print(write_results(folder, table, in_csv_order, facts))
+    print(write_results(folder, table, read_patients(test_split, table.paths), in_csv_order, facts))
 
 
 def _require_trained(config: ClassifierConfig, overrides: list[str], trained: dict[str, Any], resolution: int) -> None:
     """Refuse another resolution, or a --set that contradicts the training."""
+    missing = {"resolution", "random_seed", "trained_on"} - set(trained)
+    if missing:
+        raise DataError(
+            f"{CONFIG_NAME} of a classifier's training was expected, with {', '.join(sorted(missing))}.",
+            received=f"settings {', '.join(trained) or 'none'}",
+        )
     if resolution != trained["resolution"]:
         raise UsageError(
             f"The classifier was trained on images of {trained['resolution']} pixels.",

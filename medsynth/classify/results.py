@@ -1,5 +1,6 @@
 """The files of a tested classifier: predictions.csv, results.json, roc_char.npy, test.log."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,18 +10,24 @@ import numpy.typing as npt
 import pandas as pd
 
 from medsynth.classify.evaluate import MINIMUM_CASES, aurocs, roc_curve, sufficient_labels
-from medsynth.data.labels import LabelTable, read_csv
+from medsynth.data.labels import LabelTable, patients_in_paths, read_csv
 from medsynth.errors import DataError
 from medsynth.files import atomic_path, read_json, write_json, write_text
 
 PREDICTIONS, RESULTS, ROC, LOG = "predictions.csv", "results.json", "roc_char.npy", "test.log"
-SCORE_SUFFIX = " score"
+SCORE_SUFFIX, PATIENT = " score", "Patient"
 
 
-def write_results(folder: Path, table: LabelTable, scores: npt.NDArray[np.float32], facts: dict[str, Any]) -> str:
+def write_results(
+    folder: Path,
+    table: LabelTable,
+    patients: Sequence[str] | None,
+    scores: npt.NDArray[np.float32],
+    facts: dict[str, Any],
+) -> str:
     """Write what a test leaves, and return the text of test.log.
 
-    - predictions.csv: Path, then truth `<label>` and score `<label> score` of every label,
+    - predictions.csv: Path, Patient where it is known, then truth `<label>` and score `<label> score` of every label,
       in the rows of the test csv, scores in full precision.
     - results.json: `facts`, and per label AUROC, images and positives.
     - roc_char.npy: float64 [L, 3, T]: true-positive rate, false-positive rate, threshold;
@@ -30,10 +37,13 @@ def write_results(folder: Path, table: LabelTable, scores: npt.NDArray[np.float3
     Args:
         folder: results/test.
         table: Paths and truth.
+        patients: Of every row; None where they are not known.
         scores: [N, L] in the rows of `table`.
         facts: What else results.json says.
     """
     columns: dict[str, Any] = {"Path": table.paths}
+    if patients is not None:
+        columns[PATIENT] = patients
     for number, name in enumerate(table.names):
         columns[name] = table.values[:, number]
         columns[name + SCORE_SUFFIX] = scores[:, number].astype(np.float64)
@@ -95,6 +105,8 @@ def _describe(facts: dict[str, Any], summary: dict[str, Any]) -> str:
     lines.append(f"mean AUROC over {summary['num_labels_in_mean']} labels: {mean}")
     if summary["labels_left_out"]:
         lines.append(f"left out of the mean: {', '.join(summary['labels_left_out'])}")
+    if facts.get("allowed_leaks"):
+        lines.append(f"train and test of the data share {', '.join(facts['allowed_leaks'])}: too good to be true")
     if not facts["training_finished"]:
         lines.append("the training of these weights was not finished")
     return "\n".join(lines) + "\n"
@@ -108,6 +120,7 @@ class Predictions:
         folder: Where it lies.
         facts: results.json.
         paths: Of the test images.
+        patients: Of the test images; None where they are not known.
         names: Labels.
         truth: 0 or 1, [N, L].
         scores: [N, L].
@@ -116,6 +129,7 @@ class Predictions:
     folder: Path
     facts: dict[str, Any]
     paths: tuple[str, ...]
+    patients: tuple[str, ...] | None
     names: tuple[str, ...]
     truth: npt.NDArray[np.float64]
     scores: npt.NDArray[np.float64]
@@ -130,16 +144,21 @@ def read_predictions(folder: Path) -> Predictions:
     facts = read_json(folder / RESULTS)
     path = folder / PREDICTIONS
     frame = read_csv(path, dtype=str, keep_default_na=False)
-    names = tuple(frame.columns[1::2])
-    expected = ["Path", *(column for name in names for column in (name, name + SCORE_SUFFIX))]
+    # Every label has two columns, so an even number of them means that patients are named.
+    has_patients = frame.shape[1] % 2 == 0
+    first = ["Path", PATIENT] if has_patients else ["Path"]
+    names = tuple(frame.columns[len(first) :: 2])
+    expected = [*first, *(column for name in names for column in (name, name + SCORE_SUFFIX))]
     if not names or list(frame.columns) != expected:
         raise DataError(
-            f"The columns must be Path, then <label> and <label>{SCORE_SUFFIX} of every label.",
+            f"The columns must be Path, perhaps {PATIENT}, then <label> and <label>{SCORE_SUFFIX} of every label.",
             received=", ".join(map(str, frame.columns)),
             path=path,
         )
     try:
-        numbers = frame.iloc[:, 1:].to_numpy(object).astype(np.float64)  # exact; pandas' own parser may not be
+        numbers = (
+            frame.iloc[:, len(first) :].to_numpy(object).astype(np.float64)
+        )  # exact; pandas' own parser may not be
     except ValueError as error:
         raise DataError("Truth and scores are numbers.", received=error, path=path) from None
     truth, scores = numbers[:, 0::2], numbers[:, 1::2]
@@ -148,4 +167,6 @@ def read_predictions(folder: Path) -> Predictions:
         place = f"line {wrong[0] + 2} of {PREDICTIONS}" if len(wrong) else RESULTS
         raise DataError("Truth is 0 or 1, scores are finite numbers, and results.json says trained_on.",
                         received=place, path=folder)  # fmt: skip
-    return Predictions(folder, facts, tuple(frame["Path"]), names, truth, scores)
+    paths = tuple(frame["Path"])
+    patients = tuple(frame[PATIENT]) if has_patients else patients_in_paths(paths)
+    return Predictions(folder, facts, paths, patients, names, truth, scores)

@@ -1,5 +1,9 @@
 """Label tables: the csv beside the records, and what is computed from labels alone."""
 
+import csv
+import io
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,9 +13,10 @@ import pandas as pd
 
 from medsynth.data.tfrecords import read_labels
 from medsynth.errors import DataError
-from medsynth.files import atomic_path
+from medsynth.files import write_text
 
 PATH_COLUMNS = ("Path", "path")
+_PATIENT_IN_PATH = re.compile(r"patient(\d+)")
 LabelMatrix = npt.NDArray[np.float32]
 
 
@@ -69,12 +74,65 @@ def read_label_table(split_folder: Path) -> LabelTable:
     return LabelTable(tuple(frame.iloc[:, 0].astype(str)), names, values, str(frame.columns[0]))
 
 
+def label_table_text(table: LabelTable) -> str:
+    """Return the text of a split's csv; labels print as 1.0 and 0.0."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow((table.path_column, *table.names))
+    rows = zip(table.paths, table.values.astype(np.float64).tolist(), strict=True)
+    writer.writerows((path, *values) for path, values in rows)
+    return text.getvalue()
+
+
 def write_label_table(split_folder: Path, table: LabelTable) -> None:
-    """Write <split>/<split>.csv atomically; labels print as 1.0 and 0.0."""
-    frame = pd.DataFrame(table.values.astype(np.float64), columns=list(table.names))
-    frame.insert(0, table.path_column, list(table.paths))
-    with atomic_path(split_folder / f"{split_folder.name}.csv") as temporary:
-        frame.to_csv(temporary, index=False, lineterminator="\n")
+    """Write <split>/<split>.csv atomically."""
+    write_text(split_folder / f"{split_folder.name}.csv", label_table_text(table))
+
+
+def patients_path(split_folder: Path) -> Path:
+    """Return the file that holds a split's patients."""
+    return split_folder / f"{split_folder.name}-patients.txt"
+
+
+def write_patients(split_folder: Path, patients: Iterable[str]) -> None:
+    """Write the patient of every csv row, one a line, in csv order."""
+    write_text(patients_path(split_folder), "".join(f"{patient}\n" for patient in patients))
+
+
+def patients_in_paths(paths: Sequence[str]) -> tuple[str, ...] | None:
+    """Return the patient that each path names as CheXpert's do (`patient<digits>`), or None where one does not."""
+    found = [_PATIENT_IN_PATH.findall(path) for path in paths]
+    # The last one: a folder further up may be called so, too.
+    return tuple(names[-1] for names in found) if found and all(found) else None
+
+
+def read_patients(split_folder: Path, paths: Sequence[str]) -> tuple[str, ...] | None:
+    """Return the patient of every csv row, or None where they are not known.
+
+    A dataset that was made elsewhere has no file of them; CheXpert's paths name the patient
+    (`patient<digits>`).
+
+    Args:
+        split_folder: For example target_dir/train.
+        paths: The csv's paths, in its order.
+
+    Raises:
+        DataError: The file is damaged, or has another number of patients than the csv has rows.
+    """
+    path = patients_path(split_folder)
+    try:
+        patients = tuple(path.read_text(encoding="utf-8").splitlines())
+    except FileNotFoundError:
+        return patients_in_paths(paths)
+    except UnicodeDecodeError as error:
+        raise DataError("The patients, one a line, were expected here.", received=error, path=path) from None
+    if len(patients) != len(paths):
+        raise DataError(
+            f"One patient for each of the {len(paths)} rows of the csv was expected. Build the dataset again.",
+            received=f"{len(patients)} patients",
+            path=path,
+        )
+    return patients
 
 
 def record_order(num_images: int) -> npt.NDArray[np.int64]:

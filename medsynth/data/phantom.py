@@ -6,14 +6,11 @@ uncertain labels (-1), lateral views, and a few rows without any label. Findings
 co-occur as there (fluid with opacities and devices, say), and "No Finding" stands alone.
 """
 
+import contextlib
 import csv
 import hashlib
 import io
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +33,7 @@ from medsynth.data.phantom_drawing import (
 )
 from medsynth.errors import RunFolderError, UsageError
 from medsynth.files import atomic_path, make_folder, read_json, remove_leftovers, write_json, write_text
+from medsynth.parallel import ordered_map, require_workers
 from medsynth.progress import Progress
 
 DEFAULT_NUM_PATIENTS = 4200  # about 8,000 frontal images
@@ -181,8 +179,9 @@ def _jpeg(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> bytes:
     return buffer.getvalue()
 
 
-def _write_patients(folder: Path, numbers: range, seed: int) -> list[Row]:
-    """Write the pictures of some patients below `folder` and return their csv rows, in order."""
+def _write_patients(task: tuple[Path, range, int]) -> list[Row]:
+    """Write the pictures of some patients below a folder, with a seed, and return their csv rows, in order."""
+    folder, numbers, seed = task
     rows = []
     for number in numbers:
         patient = draw_patient(number, seed)
@@ -193,29 +192,6 @@ def _write_patients(folder: Path, numbers: range, seed: int) -> list[Row]:
                 path.write_bytes(jpeg)
                 rows.append(row)
     return rows
-
-
-def _write_all(folder: Path, tasks: list[range], seed: int, num_workers: int) -> Iterator[tuple[int, list[Row]]]:
-    """Yield (index of the task, its rows) as tasks finish, in any order."""
-    if num_workers == 1:
-        for index, numbers in enumerate(tasks):
-            yield index, _write_patients(folder, numbers, seed)
-        return
-    # spawn: a forked copy of a process that runs TensorFlow threads may hang.
-    with ProcessPoolExecutor(num_workers, mp_context=get_context("spawn")) as pool:
-        futures = {pool.submit(_write_patients, folder, task, seed): i for i, task in enumerate(tasks)}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except BrokenProcessPool as error:
-            raise RunFolderError(
-                "A worker process died while drawing the phantom (out of memory, or killed); "
-                "run the same command again, with fewer workers.",
-                received=error,
-                path=folder.parent,
-            ) from error
-        finally:
-            pool.shutdown(cancel_futures=True)
 
 
 def _description(num_patients: int, seed: int) -> dict[str, Any]:
@@ -284,26 +260,24 @@ def create_phantom(target: Path, num_patients: int, seed: int, num_workers: int)
         raise UsageError(f"A phantom has 1 to {MAX_NUM_PATIENTS} patients.", received=num_patients)
     if seed < 0:
         raise UsageError("A seed is 0 or greater.", received=seed)
-    if num_workers < 1:
-        raise UsageError("At least one worker is needed.", received=num_workers)
+    require_workers(num_workers)
     wanted = _description(num_patients, seed)
     folder = make_folder(target) / DATASET_NAME
     if _is_finished(target, wanted):
         return folder
     numbers = range(1, num_patients + 1)
     tasks = [numbers[i : i + _PATIENTS_PER_TASK] for i in range(0, num_patients, _PATIENTS_PER_TASK)]
-    rows_of_task: dict[int, list[Row]] = {}
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(COLUMNS)
     progress = Progress("drawing the phantom", num_patients, "patients")
     with atomic_path(folder) as partial:
         partial.mkdir()
-        for index, rows in _write_all(partial, tasks, seed, min(num_workers, len(tasks))):
-            rows_of_task[index] = rows
-            progress.advance(len(tasks[index]))
-        table = io.StringIO()
-        writer = csv.writer(table, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for index in range(len(tasks)):
-            writer.writerows(rows_of_task[index])
+        work = ((partial, task, seed) for task in tasks)
+        with contextlib.closing(ordered_map(_write_patients, work, min(num_workers, len(tasks)))) as done:
+            for task, rows in zip(tasks, done, strict=True):
+                writer.writerows(rows)
+                progress.advance(len(task))
         write_text(partial / "train.csv", table.getvalue())
         checksum = hashlib.sha256(table.getvalue().encode()).hexdigest()
         write_json(partial / DESCRIPTION_NAME, wanted | {"train_csv_sha256": checksum})

@@ -31,6 +31,7 @@ class ImagePyramid:
         labels: float32 [N, L] in record order.
         num_images: N.
         num_channels: 1 or 3.
+        images_digest: Of the finest records' checksums; other images have another one.
 
     Raises:
         DataError: Missing folder, damaged record, a resolution that the data
@@ -49,6 +50,7 @@ class ImagePyramid:
             resolution //= 2
         self.num_images = len(self.labels)
         self.num_channels = self._files[self.resolution].shape[2]
+        self.images_digest = self._files[self.resolution].digest
         self._permutations: dict[int, npt.NDArray[np.int64]] = {}
 
     def batch(self, images_seen: int, size: int, resolution: int) -> tuple[Images, npt.NDArray[np.float32]]:

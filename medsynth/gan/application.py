@@ -1,14 +1,16 @@
 """What the GAN applications' scripts do, once an application has said what is its own."""
 
 import hashlib
+import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import keras
 
 from medsynth.config import choose_preset, flatten, override
+from medsynth.data.manifest import DataReport, check_manifest
 from medsynth.data.pyramid import ImagePyramid
 from medsynth.errors import UsageError
 from medsynth.gan.sampling import write_inference
@@ -59,6 +61,7 @@ class Training:
         data: The training images.
         seed: Of weights, order of images, latents.
         resolution: Of the images.
+        data_report: What the audit of the data found.
     """
 
     application: GanApplication
@@ -66,6 +69,7 @@ class Training:
     data: ImagePyramid
     seed: int
     resolution: int
+    data_report: DataReport = field(default_factory=DataReport)
 
     def settings(self) -> dict[str, Any]:
         """Return everything that the result depends on, flat: what config.json holds."""
@@ -76,7 +80,9 @@ class Training:
             "data.num_images": self.data.num_images,
             "data.num_channels": self.data.num_channels,
             "data.labels": list(self.data.label_names),
+            "data.images_sha256": self.data.images_digest,
             "data.labels_sha256": hashlib.sha256(self.data.labels.tobytes()).hexdigest(),
+            **self.data_report.settings(),
             **flatten(self.config),
         }
 
@@ -98,7 +104,8 @@ class Training:
     def describe(self) -> str:
         """Return the settings, the size of the networks and the schedule, a line each."""
         networks = self.build_step().networks
-        lines = [f"{key:45s} {value}" for key, value in self.settings().items()]
+        lines = self.data_report.lines()
+        lines += [f"{key:45s} {value}" for key, value in self.settings().items()]
         for name, network in (("generator", networks.generator), ("discriminator", networks.discriminator)):
             lines.append(f"{name + ' parameters':45s} {network.count_params():,}")
         num_lines = 10
@@ -121,6 +128,8 @@ class Training:
             if folder.is_done:
                 folder.log(f"{results_dir} holds the finished training of these settings; nothing to do.")
                 return
+            for line in self.data_report.lines():
+                folder.log(line, sys.stderr)
             facts = {
                 "application": self.application.name,
                 "label_names": list(self.data.label_names),
@@ -133,7 +142,14 @@ class Training:
 
 
 def prepare_training(
-    application: GanApplication, data_dir: Path, seed: int, resolution: int, preset: str, overrides: list[str]
+    application: GanApplication,
+    data_dir: Path,
+    seed: int,
+    resolution: int,
+    preset: str,
+    overrides: list[str],
+    *,
+    allow_leak: bool = False,
 ) -> Training:
     """Read the settings and open the data, so that whatever is wrong with them is said at once.
 
@@ -144,6 +160,7 @@ def prepare_training(
         resolution: Of the images, a power of two.
         preset: Name of the settings to start from.
         overrides: `key=value` each.
+        allow_leak: Train although train and test of the data share patients or images.
 
     Raises:
         MedsynthError: Unusable settings or data.
@@ -155,10 +172,11 @@ def prepare_training(
             "Training runs on one device; --set schedule.num_gpus=1 keeps the schedule of a preset for several.",
             received=f"schedule.num_gpus={config.schedule.num_gpus}",
         )
+    data_report = check_manifest(data_dir, allow_leak=allow_leak)
     data = ImagePyramid(
         data_dir / "train", resolution, smallest_resolution=config.schedule.initial_resolution, seed=seed
     )
-    return Training(application, config, data, seed, resolution)
+    return Training(application, config, data, seed, resolution, data_report)
 
 
 def run_inference(

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from medsynth.config import require_range
 from medsynth.gan.layers import downscale2d, upscale2d
 from medsynth.training.checkpoint import named_variables
 from medsynth.training.optimizers import SkippingAdam
@@ -77,6 +78,11 @@ class OptimiserConfig:
     beta_2: float = 0.99
     epsilon: float = 1e-8
     average_decay: float = 0.999
+
+    def __post_init__(self) -> None:
+        for name in ("beta_1", "beta_2", "average_decay"):
+            require_range(f"optimiser.{name}", getattr(self, name), 0, below=1)
+        require_range("optimiser.epsilon", self.epsilon, 0)
 
 
 @dataclass

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from medsynth.config import require_range
 from medsynth.data.pyramid import ImagePyramid
 from medsynth.errors import DivergenceError
 from medsynth.gan.sampling import draw_latents, grid_shape, make_sampler, sample_all
@@ -40,6 +41,10 @@ class TrainerConfig:
     snapshot_ticks: int = 10
     max_grid_images: int = 1024
     max_skipped_in_a_row: int = 100
+
+    def __post_init__(self) -> None:
+        for name in ("minibatch_repeats", "snapshot_ticks", "max_grid_images", "max_skipped_in_a_row"):
+            require_range(f"trainer.{name}", getattr(self, name), 1)
 
 
 @dataclass

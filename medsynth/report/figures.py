@@ -93,7 +93,7 @@ def comparison_figure(
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2, ncols=2, frameon=False, fontsize=9)
     figure.supxlabel(_wrapped(note), x=0.01, horizontalalignment="left", fontsize=8, color="0.3")
-    _save_png(figure, path)
+    save_png(figure, path)
 
 
 def _wrapped(text: str) -> str:
@@ -131,10 +131,11 @@ def save_side_by_side(
     first = figure.axes[0]
     first.set_yticks((np.arange(len(row_names)) + 0.5) * height, row_names)
     first.tick_params(length=0)
-    _save_png(figure, path)
+    save_png(figure, path)
 
 
-def _save_png(figure: Any, path: Path) -> None:
+def save_png(figure: Any, path: Path) -> None:
+    """Write a matplotlib figure as PNG, atomically."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=150)
     with atomic_path(path) as temporary:

@@ -3,6 +3,7 @@
 No pickle: loading a file that someone sends cannot run their code.
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -55,18 +56,32 @@ def read_arrays(path: Path) -> tuple[Arrays, dict[str, Any]]:
     try:
         with safe_open(path, framework="numpy") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
-            facts = json.loads((file.metadata() or {}).get("facts", "{}"))
+            metadata = file.metadata() or {}
+            facts = json.loads(metadata.get("facts", "{}"))
     except FileNotFoundError:
         raise NetworkError("A .safetensors file was expected here.", received="no such file", path=path) from None
     except (SafetensorError, OSError, ValueError) as error:
         raise NetworkError("The file is damaged or was cut off.", received=error, path=path) from None
+    if metadata.get("sha256", "") != _digest(arrays):
+        raise NetworkError(
+            "The file is damaged: its weights have another checksum.", received="changed bytes", path=path
+        )
     return arrays, facts
+
+
+def _digest(arrays: Arrays) -> str:
+    """Return the SHA-256 of all names and bytes; the format itself has no checksum."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(arrays[name]).data)
+    return digest.hexdigest()
 
 
 def write_arrays(path: Path, arrays: Arrays, facts: Mapping[str, Any]) -> None:
     """Write arrays and facts to a .safetensors file, atomically."""
     contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    data = save(contiguous, metadata={"facts": json.dumps(facts)})
+    data = save(contiguous, metadata={"facts": json.dumps(facts), "sha256": _digest(contiguous)})
     # Written here and not by the library, whose errors do not say that a disk is full.
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
@@ -149,11 +164,13 @@ def load_network(folder: Path, name: str, classes: Mapping[str, type], **options
     if not folder.is_dir():
         raise NetworkError("A folder with a trained network was expected here.", received="no such folder", path=folder)
     description = read_json(folder / NETWORK_JSON)
-    entry = description.get("networks", {}).get(name)
-    if entry is None or entry.get("class") not in classes:
+    networks = description.get("networks") if isinstance(description, dict) else None
+    entry = networks.get(name) if isinstance(networks, dict) else None
+    known = isinstance(entry, dict) and entry.get("class") in classes and isinstance(entry.get("config"), dict)
+    if entry is None or not known:
         raise NetworkError(
-            f"network.json must describe a network {name!r} of a known class ({', '.join(classes)}).",
-            received=entry and entry.get("class"),
+            f"network.json must describe a network {name!r} of a known class ({', '.join(classes)}) with its config.",
+            received=json.dumps(entry)[:100],
             path=folder,
         )
     try:

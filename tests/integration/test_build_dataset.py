@@ -2,18 +2,32 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from build_dataset.chest import FINDINGS, create_from_xray
+from build_dataset import writing
+from build_dataset.chest import FINDINGS
+from build_dataset.commands import create
+from build_dataset.writing import WriteOptions
 from medsynth.data.labels import read_split_labels, record_order
-from medsynth.data.tfrecords import RecordFile, available_resolutions, record_path
-from tests.integration.chest_folder import COMBINATIONS, OPTIONS, make_chest_folder, table_path
+from medsynth.data.tfrecords import RecordFile, available_resolutions, encode_record, is_whole_record, record_path
+from medsynth.errors import RunFolderError
+from tests.integration.chest_folder import (
+    COMBINATIONS,
+    OPTIONS,
+    contents,
+    create_from_xray,
+    make_chest_folder,
+    table_path,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 SPLITS = ("train", "valid", "test")
@@ -29,8 +43,23 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_chest_folder(tmp_path_factory.mktemp("raw"))
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def count_whole(records: Path, size: int) -> tuple[int, int]:
+    """Return how many records of a file are whole, and how many it has room for."""
+    length = len(encode_record(np.zeros((size, size, 1), np.uint8)))
+    content = records.read_bytes()
+    whole = [is_whole_record(content[start : start + length]) for start in range(0, len(content), length)]
+    return sum(whole), len(whole)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -54,7 +83,7 @@ def test_workers_change_nothing(raw: Path, tmp_path: Path) -> None:
     options = OPTIONS | {"limit": 0}
     create_from_xray(tmp_path / "one", raw, **options, num_workers=1)
     create_from_xray(tmp_path / "two", raw, **options, num_workers=2)
-    assert len(contents(tmp_path / "one")) == 1 + 3 * (3 + 2)  # dataset.json; three resolutions, labels, csv
+    assert len(contents(tmp_path / "one")) == 1 + 3 * (3 + 3)  # dataset.json; three resolutions, labels, csv, patients
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
@@ -126,16 +155,81 @@ def test_an_empty_folder_is_a_target(raw: Path, tmp_path: Path) -> None:
     assert (tmp_path / "out/dataset.json").is_file()
 
 
-def test_what_a_killed_run_left_is_removed(raw: Path, tmp_path: Path) -> None:
-    finished = subprocess.Popen([sys.executable, "-c", ""])
-    finished.wait()
-    left = tmp_path / f".{finished.pid}.partial.out"
-    running = tmp_path / f".{os.getppid()}.partial.out"
-    for folder in (left, running):
-        (folder / "train").mkdir(parents=True)
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_a_killed_build_goes_on_and_ends_the_same(raw: Path, tmp_path: Path, num_workers: int) -> None:
+    options = ["--limit", "0", "--test-val-samples", "0", "--image-size", "256", "--workers", str(num_workers)]
+    command = [sys.executable, "-m", "build_dataset.dataset_tool", "create_from_xray"]
+    running = subprocess.Popen([*command, tmp_path / "out", raw, *options], start_new_session=True)
+    # The smallest level of an image is written last, so this image is whole.
+    records = record_path(tmp_path / ".out.building/train", 2)
+    wait_until(lambda: records.exists() and count_whole(records, 4)[0] > 0)
+    os.killpg(running.pid, signal.SIGKILL)
+    assert running.wait() == -signal.SIGKILL
+    num_whole, num_records = count_whole(records, 4)
+    assert 0 < num_whole < num_records  # the premise: killed in the middle
+    assert not (tmp_path / "out").exists()
+
+    resumed = subprocess.run([*command, tmp_path / "out", raw, *options], capture_output=True, text=True, check=False)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "kept from before" in resumed.stderr
+    undisturbed = [*command, tmp_path / "undisturbed", raw, *options]
+    subprocess.run(undisturbed, capture_output=True, check=True)
+    assert contents(tmp_path / "out") == contents(tmp_path / "undisturbed")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "undisturbed"]
+
+
+@pytest.mark.parametrize("damage", ["flip a byte", "zero the end"])
+def test_a_damaged_record_of_an_unfinished_build_is_written_again(raw: Path, tmp_path: Path, damage: str) -> None:
+    create_from_xray(tmp_path / "undisturbed", raw, **OPTIONS)
+    with pytest.raises(KeyboardInterrupt), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(writing, "write_labels", interrupt)  # all records are there by then
+        create_from_xray(tmp_path / "out", raw, **OPTIONS)
+    records = record_path(tmp_path / ".out.building/train", 4)
+    content = bytearray(records.read_bytes())
+    if damage == "flip a byte":
+        content[len(content) // 2] ^= 1
+    else:
+        content[-100:] = bytes(100)
+    records.write_bytes(content)
     create_from_xray(tmp_path / "out", raw, **OPTIONS)
-    assert not left.exists()
-    assert running.exists()
+    assert contents(tmp_path / "out") == contents(tmp_path / "undisturbed")
+
+
+def test_an_unfinished_build_of_other_settings_is_refused(raw: Path, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(writing, "write_labels", interrupt)
+        create_from_xray(tmp_path / "out", raw, **OPTIONS)
+    with pytest.raises(RunFolderError, match=r"unfinished dataset.*--overwrite.*Received: .*seed.*5"):
+        create_from_xray(tmp_path / "out", raw, **OPTIONS, seed=5)
+    create_from_xray(tmp_path / "out", raw, **OPTIONS, seed=5, overwrite=True)
+    assert json.loads((tmp_path / "out/dataset.json").read_text())["seed"] == 5
+
+
+def test_two_builds_of_one_target_exclude_each_other(raw: Path, tmp_path: Path) -> None:
+    def build_again(*_: object) -> None:
+        with pytest.raises(RunFolderError, match="Another process is building this dataset"):
+            create_from_xray(tmp_path / "out", raw, **OPTIONS)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(writing, "write_labels", build_again)
+        create_from_xray(tmp_path / "out", raw, **OPTIONS)
+
+
+def test_labels_alone_are_the_same_labels(raw: Path, tmp_path: Path) -> None:
+    create_from_xray(tmp_path / "out", raw, **OPTIONS)
+    bare = tmp_path / "bare"
+    table_path(bare).parent.mkdir(parents=True)
+    table_path(bare).write_bytes(table_path(raw).read_bytes())  # no image is there, and none is missed
+    description = create("create_from_xray", tmp_path / "labels", bare, WriteOptions(labels_only=True), **OPTIONS)
+    assert description["labels_only"]
+    names = [f"{name}/{name}{end}" for name in SPLITS for end in (".csv", "-rxx.labels", "-patients.txt")]
+    assert sorted(contents(tmp_path / "labels")) == sorted([*names, "dataset.json", "manifest.json"])
+    manifest = json.loads((tmp_path / "labels/manifest.json").read_text())
+    assert not [finding for finding in manifest["findings"] if finding["severity"] == "error"]
+    for name in names:
+        written = (tmp_path / "labels" / name).read_bytes().replace(str(bare).encode(), str(raw).encode())
+        assert written == (tmp_path / "out" / name).read_bytes()
 
 
 def test_the_phantom_is_read_as_any_raw_folder(tmp_path: Path) -> None:

@@ -12,11 +12,16 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from build_dataset import writing
-from build_dataset.chest import create_from_xray
-from medsynth.data import tfrecords
+from build_dataset import records
 from medsynth.errors import DataError, MedsynthError, RunFolderError, UsageError
-from tests.integration.chest_folder import OPTIONS, first_image, make_chest_folder, table_path
+from tests.integration.chest_folder import (
+    OPTIONS,
+    contents,
+    create_from_xray,
+    first_image,
+    make_chest_folder,
+    table_path,
+)
 
 Damage = Callable[[Path], None]
 
@@ -36,7 +41,8 @@ def assert_refused(kind: type[MedsynthError], sentence: str, target: Path, raw: 
     with pytest.raises(kind, match=sentence) as caught:
         create_from_xray(target, raw, **(OPTIONS | options))
     assert "Received: " in str(caught.value)
-    assert sorted(path.name for path in target.parent.iterdir()) == before
+    kept = [f".{target.name}.building"] if "What is written is kept" in str(caught.value) else []
+    assert sorted(path.name for path in target.parent.iterdir()) == sorted(before + kept)
 
 
 def change_table(change: Callable[[pd.DataFrame], pd.DataFrame]) -> Damage:
@@ -66,14 +72,14 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
         change_table(lambda t: t.assign(Path=t["Path"].str.replace("frontal", "lateral"))),
         r"train\.csv: Frontal images .* were expected\. Received: none in 120 rows",
     ),
-    "no patient": (change_table(without_patient), r"line 6 does not\. Received: .*somebody"),
+    "no patient": (change_table(without_patient), r"Line 6: a path names its patient.*Received: .*somebody"),
     "missing image": (
         lambda raw: first_image(raw).unlink(),
         r"patient00001/study1/view1_frontal\.jpg: .*line 2 of .*train\.csv\. Received: 1 missing of 120 images",
     ),
     "truncated image": (
         truncate,
-        r"patient00001/study1/view1_frontal\.jpg: .*line 2 of .*train\.csv\. Received: .*truncated",
+        r"patient00001/study1/view1_frontal\.jpg: .*line 2 of .*train\.csv\. What is written is kept.*truncated",
     ),
     "no image": (
         lambda raw: first_image(raw).write_text("not an image") and None,
@@ -96,8 +102,9 @@ def test_a_truncated_image_ends_the_command(raw: Path, tmp_path: Path, workers: 
                       "--image-size", 16, "--workers", workers)  # fmt: skip
     assert result.returncode == 2
     assert f"{first_image(raw)}: The file is truncated" in result.stderr
+    assert "What is written is kept" in result.stderr
     assert "Traceback" not in result.stderr
-    assert [path.name for path in tmp_path.iterdir()] == ["raw"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".out.building", "raw"]
 
 
 def test_a_missing_folder(tmp_path: Path) -> None:
@@ -195,7 +202,7 @@ def test_a_refused_write_is_explained(raw: Path, tmp_path: Path, monkeypatch: py
 
 def test_a_disk_that_is_too_small(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(writing.shutil, "disk_usage", lambda _: usage(10**6, 10**6 - 1000, 1000))
+    monkeypatch.setattr(records.shutil, "disk_usage", lambda _: usage(10**6, 10**6 - 1000, 1000))
     sentence = r"No space is left on the disk.*its records need 0\.1 MB.*Received: 0\.0 MB free"
     assert_refused(RunFolderError, sentence, tmp_path / "out", raw)
 
@@ -203,17 +210,22 @@ def test_a_disk_that_is_too_small(raw: Path, tmp_path: Path, monkeypatch: pytest
 def test_a_disk_that_fills_up(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written = []
 
-    encode = tfrecords.encode_example
-
-    def fill_up(image: tfrecords.Images) -> bytes:
-        written.append(image)
+    def fill_up(*_: object) -> int:
+        written.append(1)
         if len(written) == 50:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return encode(image)
+        return pwrite(*_)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(tfrecords, "encode_example", fill_up)
-    assert_refused(RunFolderError, "No space is left on the disk; free some", tmp_path / "out", raw)
+    pwrite = os.pwrite
+    monkeypatch.setattr(records.os, "pwrite", fill_up)
+    with pytest.raises(RunFolderError, match=r"r0\d\.tfrecords: No space is left on the disk; free some"):
+        create_from_xray(tmp_path / "out", raw, **OPTIONS)
     assert len(written) == 50
+    assert not (tmp_path / "out").exists()
+    # With space again, the same command goes on, and what it makes is what an undisturbed one makes.
+    create_from_xray(tmp_path / "out", raw, **OPTIONS)
+    create_from_xray(tmp_path / "undisturbed", raw, **OPTIONS)
+    assert contents(tmp_path / "out") == contents(tmp_path / "undisturbed")
 
 
 def test_a_limit_on_file_sizes_ends_the_command(raw: Path, tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def test_the_paragraph_claims_nothing_where_nothing_was_measured() -> None:
 def test_every_command_of_the_chain_exists_and_hands_on_its_result(tmp_path: Path) -> None:
     steps = plan(tmp_path, None, 7, permute_labels=False)
     assert [step.command[0].split("/")[0] for step in steps] == [
-        *("build_dataset", "build_dataset", "GAN_prog", "GAN_prog"),
+        *("build_dataset", "build_dataset", "build_dataset", "GAN_prog", "GAN_prog"),
         *("classifier_real", "classifier_real", "classifier_fake", "classifier_fake", "benchmark"),
     ]
     for step in steps:
@@ -103,6 +103,24 @@ def test_few_images_get_other_options_than_many(tmp_path: Path, num_rows: int, e
     assert command[command.index("--drop-empty-labels") + 1 :] == expected
 
 
+@pytest.mark.parametrize(("num_rows", "expected"), [(500, ("--split", "0.2")), (20_000, ())])
+def test_another_folder_is_read_by_its_csv(tmp_path: Path, num_rows: int, expected: tuple[str, ...]) -> None:
+    (tmp_path / "mine.csv").write_text("image,finding\n" + "a.png,1\n" * num_rows)
+    options = ("--labels", "finding")
+    command = plan(tmp_path / "out", tmp_path, 1, permute_labels=False, dataset_options=options)[0].command
+    assert command[1] == "create_from_folder"
+    assert command[command.index("--drop-empty-labels") + 1 :] == (*expected, *options)
+
+
+def test_an_allowed_leak_reaches_every_step_that_would_stop(tmp_path: Path) -> None:
+    with_it = [step.command for step in plan(tmp_path, None, 1, permute_labels=False, allow_leak=True)]
+    without = [step.command for step in plan(tmp_path, None, 1, permute_labels=False)]
+    assert not any("--allow-leak" in command for command in without)
+    stopping = [command for command in with_it if "verify" in command or "train.py" in str(command[0])]
+    assert len(stopping) == 4
+    assert all("--allow-leak" in command for command in stopping)
+
+
 def test_permuted_labels_keep_their_shares_and_lose_their_images(tmp_path: Path) -> None:
     dataset = write_toy_dataset(tmp_path / "dataset")
     write_permuted_dataset(dataset, tmp_path / "permuted", seed=1)
@@ -122,5 +140,6 @@ def test_a_failing_step_stops_the_chain_and_another_demo_is_refused(tmp_path: Pa
     (data / "train.csv").write_text("Path\na.jpg\n")
     with pytest.raises(StepFailedError, match=r"The step 'build the dataset' failed.*Received: exit code 2"):
         run_chain(tmp_path / "out", data.parent, 1)
+    (tmp_path / "out" / "raw").mkdir()  # something is there, so the folder is taken
     with pytest.raises(MedsynthError, match=r"run with other settings.*seed: 1 -> 2"):
         run_chain(tmp_path / "out", data.parent, 2)

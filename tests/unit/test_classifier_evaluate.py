@@ -16,6 +16,7 @@ from medsynth.classify.evaluate import (
     sufficient_labels,
     weighted_auroc,
 )
+from medsynth.data.labels import patients_in_paths
 
 
 @pytest.mark.parametrize("decimals", [1, 12])  # 1 makes many ties, 12 none
@@ -73,10 +74,23 @@ def test_no_sufficient_label_gives_no_mean():
     assert np.isnan(result.means[0].value)
 
 
-def test_images_are_grouped_by_patient_only_where_every_path_names_one():
-    clusters, kind = cluster_images(["a/patient7/study1/v.jpg", "a/patient8/v.jpg", "a/patient7/study2/v.jpg"])
+@pytest.mark.parametrize(
+    ("paths", "patients"),
+    [
+        (["a/patient7/study1/v.jpg", "a/patient8/v.jpg", "a/patient7/study2/v.jpg"], ("7", "8", "7")),
+        (["/of/patient1/raw/patient7/v.jpg", "/of/patient1/raw/patient8/v.jpg"], ("7", "8")),
+        (["a/patient7/v.jpg", "a/ID_8.png"], None),
+        ([], None),
+    ],
+)
+def test_a_path_may_name_its_patient(paths, patients):
+    assert patients_in_paths(paths) == patients
+
+
+def test_images_are_grouped_by_patient_only_where_they_are_known():
+    clusters, kind = cluster_images(["7", "8", "7"], 3)
     assert (clusters.tolist(), kind) == ([0, 1, 0], "patients")
-    clusters, kind = cluster_images(["a/patient7/v.jpg", "a/ID_8.png"])
+    clusters, kind = cluster_images(None, 2)
     assert (clusters.tolist(), kind) == ([0, 1], "images")
 
 

@@ -25,7 +25,7 @@ def make_result(folder, *, trained_on="real", noise=1.0, initialisation="random 
     facts = {"trained_on": trained_on, "initialisation": initialisation, "weights": "best_weights.h5",
              "training_finished": True}  # fmt: skip
     folder.mkdir(parents=True)
-    write_results(folder, LabelTable(tuple(paths), NAMES, truth), scores, facts)
+    write_results(folder, LabelTable(tuple(paths), NAMES, truth), None, scores, facts)
     return scores
 
 

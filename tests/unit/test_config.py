@@ -5,6 +5,7 @@ from typing import Literal
 
 import pytest
 
+from GAN_prog.config import presets
 from medsynth.config import choose_preset, describe_differences, flatten, from_json, override, to_json
 from medsynth.errors import UsageError
 
@@ -82,3 +83,17 @@ def test_presets_and_differences() -> None:
     with pytest.raises(UsageError, match=r"Did you mean small\? Known presets: small, large"):
         choose_preset({"small": Outer(), "large": Outer()}, "smal")
     assert describe_differences({"a": 1, "b": 2}, {"a": 1, "b": 3, "c": 4}) == "b: 2 -> 3; c: not set -> 4"
+
+
+@pytest.mark.parametrize(
+    "assignment",
+    [
+        *("trainer.minibatch_repeats=0", "trainer.max_grid_images=0", "trainer.snapshot_ticks=0"),
+        *("optimiser.average_decay=7", "optimiser.beta_1=1", "optimiser.epsilon=-1"),
+        *("network.fmap_base=0", "network.fmap_max=-3"),
+        *("schedule.total_kimg=NaN", "schedule.total_kimg=Infinity", "optimiser.average_decay=NaN"),
+    ],
+)
+def test_numbers_that_no_training_can_use_are_refused(assignment: str) -> None:
+    with pytest.raises(UsageError, match=rf"{assignment.partition('=')[0].rpartition('.')[2]} .*Received: "):
+        override(presets(32)["cpu"], [assignment])

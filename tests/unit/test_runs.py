@@ -1,5 +1,6 @@
 """A results folder belongs to one configuration, and to one process at a time."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -57,3 +58,14 @@ def test_what_a_killed_run_had_half_written_is_removed(tmp_path: Path) -> None:
         names = {path.name for path in tmp_path.iterdir()}
     assert "training-state-000000005.safetensors" in names
     assert not [name for name in names if "partial" in name]
+
+
+def test_a_run_that_left_nothing_binds_nobody(tmp_path: Path) -> None:
+    with RunFolder(tmp_path, {"seed": 1}) as run:
+        run.log("failed before there was anything to keep")
+    with RunFolder(tmp_path, {"seed": 2}):
+        pass
+    assert json.loads((tmp_path / "config.json").read_text()) == {"seed": 2}
+    (tmp_path / "network-final").mkdir()
+    with pytest.raises(RunFolderError, match=r"other settings.*seed: 2 -> 3"), RunFolder(tmp_path, {"seed": 3}):
+        pass

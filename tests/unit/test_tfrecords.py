@@ -1,5 +1,6 @@
 """Records: what TensorFlow writes we read, what we write TensorFlow reads, and damage is named."""
 
+import pickle
 import re
 from pathlib import Path
 
@@ -53,6 +54,16 @@ def test_files_are_tensorflows_own(tmp_path: Path, resolution: int, channels: in
     assert (len(file), file.shape) == (5, (resolution, resolution, channels))
     np.testing.assert_array_equal(file.read([3, 0, 3]), images[[3, 0, 3]])
     np.testing.assert_array_equal(np.concatenate(list(file.batches(2))), images)
+
+
+def test_a_part_crosses_to_another_process(tmp_path: Path) -> None:
+    images = random_images(9, 8, 3)
+    part = tfrecords.RecordFile(write(tmp_path / "x.tfrecords", images)).part(2, 6)
+    sent = pickle.dumps(part)
+    assert len(sent) < 1500, "places of records, no pixels"
+    for one in (part, pickle.loads(sent)):  # noqa: S301
+        assert (len(one), one.shape) == (4, (8, 8, 3))
+        np.testing.assert_array_equal(one.read([3, 0]), images[[5, 2]])
 
 
 @pytest.mark.parametrize("offset_in_record", [2, 9, 40, -2], ids=["length", "length crc", "content", "crc"])
@@ -129,3 +140,17 @@ def test_unusable_label_files_are_refused(tmp_path: Path, write_labels, message:
     write_labels(tfrecords.labels_path(tmp_path))
     with pytest.raises(DataError, match=message):
         tfrecords.read_labels(tmp_path)
+
+
+def test_the_digest_knows_images_and_their_order(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (3, 4, 4, 1), np.uint8)
+    changed = images.copy()
+    changed[1, 2, 3] ^= 1
+    digests = []
+    for name, content in (("a", images), ("b", images), ("c", changed), ("d", images[::-1])):
+        with tfrecords.RecordWriter(tmp_path / name) as writer:
+            for image in content:
+                writer.write(image)
+        digests.append(tfrecords.RecordFile(tmp_path / name).digest)
+    assert digests[0] == digests[1]
+    assert len(set(digests)) == 3

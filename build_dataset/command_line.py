@@ -1,0 +1,102 @@
+"""The command line of dataset_tool.py, made from the settings of each command."""
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+from build_dataset.commands import COMMANDS, Command, settings_of
+from medsynth import app
+from medsynth.data.images import IMAGE_FITS
+
+# Help by setting; a setting without a line here is set by the command itself.
+_HELP = {
+    "limit": "leave out combinations of labels with N images or fewer",
+    "num_classes": "use the N most frequent combinations",
+    "no_finding_length": "images without a finding to keep",
+    "split": "share of the patients for validation, and as much for the test",
+    "seed": "of the split; further seeds count up from it",
+    "image_size": "full resolution, a power of two",
+    "test_val_samples": "images in validation and in test; 0 keeps every one",
+    "drop_empty_labels": "leave out labels without a positive in train",
+    "classes": "numbers of classes, for example 20,15,10",
+    "train_per_class": "training images of each class, for example 400,200",
+    "valid_per_class": "validation images of each class",
+    "test_per_class": "test images of each class",
+    "index_size": "training images of each class to choose from; 0 is the largest --train-per-class",
+    "csv": "table in RAW_DIR (default: the only csv file there)",
+    "path_column": "column that names the images (default: path, image, file, ...)",
+    "patient_column": "column that names the patients (default: patient, patient_id, subject, ...)",
+    "labels": "label columns, for example Edema,Mass (default: all of zeros and ones)",
+    "missing_labels": "what an empty label means: error, absent, or drop the row",
+    "channels": "1 (grey) or 3 (colour)",
+    "fit": f"what becomes of a picture that is not square: {', '.join(IMAGE_FITS[:3])}",
+}
+
+
+def add_create_commands(commands: Any) -> None:
+    """Add every dataset command to the subparsers of dataset_tool.py."""
+    for name, command in COMMANDS.items():
+        parser = commands.add_parser(
+            name,
+            help=command.help,
+            description=f"Make a dataset in TARGET_DIR from {command.help}.",
+            allow_abbrev=False,
+        )
+        parser.add_argument("target_dir", help="folder of the dataset; new or empty")
+        parser.add_argument("raw_dir", help="folder with the raw table and images")
+        _add_settings(parser, command)
+        parser.add_argument("--labels-only", action="store_true", help="write csv files and labels, read no image")
+        parser.add_argument(
+            "--overwrite", action="store_true", help="replace a finished dataset, forget an unfinished one"
+        )
+        add_workers(parser)
+
+
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    """Add --workers."""
+    parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one per processor)")
+
+
+def _add_settings(parser: argparse.ArgumentParser, command: Command) -> None:
+    for key, default in settings_of(command).items():
+        if key not in _HELP or (key == "num_classes" and default == 0) or _is_chosen_by_benchmark(key, command):
+            continue
+        option, shown = "--" + key.replace("_", "-"), _HELP[key]
+        if isinstance(default, bool):
+            parser.add_argument(option, dest=key, action="store_true", help=shown)
+            continue
+        metavar, read = _kind(key, default)
+        if default not in ("", ()) and default is not None:
+            shown += f" (default: {','.join(map(str, default)) if isinstance(default, tuple) else default})"
+        parser.add_argument(option, dest=key, type=read, default=default, metavar=metavar, help=shown)
+
+
+def _is_chosen_by_benchmark(key: str, command: Command) -> bool:
+    """Return whether the classes benchmark, not the user, says how many combinations a source keeps."""
+    return key == "num_classes" and hasattr(command.benchmark, "classes")
+
+
+def _kind(key: str, default: Any) -> tuple[str, Any]:
+    """Return how an option's value is shown and read."""
+    if key == "labels":
+        return "NAME,...", _names
+    if isinstance(default, tuple):
+        return "N,...", _numbers
+    if key == "seed":
+        return "N", app.non_negative_seed
+    if key == "split":
+        return "FRACTION", float
+    if isinstance(default, str):
+        return "NAME", str
+    return "N", int
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _numbers(text: str) -> Sequence[int]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"whole numbers with commas were expected. Received: {text!r}") from None

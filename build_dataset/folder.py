@@ -1,0 +1,332 @@
+"""Your own images: a folder with a csv file that names images, patients and labels."""
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from build_dataset.benchmarks import Dealt
+from build_dataset.chest import ORDER
+from build_dataset.rows import ImageRows
+from build_dataset.splits import (
+    MOST_LABELS,
+    rank_combinations,
+    require_seed,
+    rows_above_limit,
+    stratify_patients,
+)
+from build_dataset.tables import Cells, TextTable, has_control_characters, listed, read_table
+from medsynth.data.images import IMAGE_FITS, ImageForm
+from medsynth.errors import DataError, UsageError
+from medsynth.files import require_folder
+
+NO_FINDING = "No Finding"
+PATH_NAMES = ("path", "image", "imagepath", "imagefile", "imagename", "file", "filename", "filepath", "img")
+PATIENT_NAMES = ("patient", "patientid", "subject", "subjectid", "person", "group", "groupid")
+MISSING_RULES = ("error", "absent", "drop")
+_TRUTH = {
+    **dict.fromkeys(("1", "1.0", "true", "t", "yes", "y"), 1.0),
+    **dict.fromkeys(("0", "0.0", "false", "f", "no", "n"), 0.0),
+}
+_EMPTY = ("", "na", "n/a", "nan", "null")
+_MOST_WORDS = 30
+Labels = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class FolderSource:
+    """The images that a csv file names, split by patient so that every label keeps its share.
+
+    Attributes:
+        csv: Name of the table in the folder; empty: the only csv file there. See
+            `build_dataset.tables.read_table` for its form.
+        path_column: Header of the file names; empty: a usual name (PATH_NAMES, whatever its case,
+            spaces and digits). They are relative to the folder, or absolute paths into it.
+        patient_column: Header of the patients; empty: a usual name (PATIENT_NAMES), or each image alone.
+        labels: Headers of the labels; empty: every other column of zeros and ones, of true and false,
+            or of yes and no. Another column becomes one label per word, and `<column> <word>` where a
+            word is a number.
+        missing_labels: What an empty cell, NA, n/a, NaN or null means: "error", "absent", or "drop" the row.
+        limit: Combinations of labels with this many images or fewer are left out.
+        split: Fraction of the images for validation, and the same for the test.
+        seed: Of the split.
+        image_size: Pixels a side of the full level; a power of two.
+        channels: 1 (grey) or 3 (colour).
+        fit: What becomes of a picture that is not square: "stretch", "pad" or "crop".
+    """
+
+    csv: str = ""
+    path_column: str = ""
+    patient_column: str = ""
+    labels: Sequence[str] = ()
+    missing_labels: str = "error"
+    limit: int = 0
+    split: float = 0.1
+    seed: int = 100
+    image_size: int = 256
+    channels: int = 1
+    fit: str = "stretch"
+
+    def deal(self, raw_dir: str) -> Dealt:
+        """Read the table in RAW_DIR and deal its patients.
+
+        Raises:
+            UsageError: A number or name out of its range.
+            DataError: A missing folder, file or column, a label that is none, or too few images.
+        """
+        require_seed(self.seed)
+        rows = self.read_rows(raw_dir)
+        rows = rows.take(rows_above_limit(rank_combinations(rows.labels), self.limit))
+        return Dealt(
+            splits=rows.by_split(stratify_patients(rows.patients, rows.labels, self.split, self.seed)),
+            patterns=rank_combinations(rows.labels).patterns,
+            seed=self.seed,
+            order=ORDER,
+        )
+
+    def form(self) -> ImageForm:
+        """Return what an image becomes.
+
+        Raises:
+            UsageError: A number of channels that is not 1 or 3, or an unknown fit.
+        """
+        if self.channels not in (1, 3):
+            raise UsageError("--channels is 1 (grey) or 3 (colour).", received=self.channels)
+        if self.fit not in IMAGE_FITS:
+            raise UsageError(f"--fit is one of {', '.join(IMAGE_FITS)}.", received=self.fit)
+        return ImageForm(self.image_size, self.channels, self.fit)
+
+    def read_rows(self, raw_dir: str) -> ImageRows:
+        """Read the table, in its order. A row without any label gets the label "No Finding".
+
+        Raises:
+            UsageError, DataError: See `deal`.
+        """
+        if self.missing_labels not in MISSING_RULES:
+            raise UsageError(f"--missing-labels is one of {', '.join(MISSING_RULES)}.", received=self.missing_labels)
+        table = read_table(self._find_table(require_folder(Path(raw_dir), "images and a csv file")))
+        path_column = _find_column(table, self.path_column, PATH_NAMES, "--path-column")
+        if path_column is None:
+            raise DataError(
+                f"Which column names the images? Say so with --path-column, or call it {PATH_NAMES[0]}.",
+                received=f"columns {listed(table.names)}",
+                path=table.path,
+            )
+        patient_column = _find_column(table, self.patient_column, PATIENT_NAMES, "--patient-column")
+        label_columns = self._label_columns(table, (path_column, patient_column))
+        files = _read_files(table, path_column, raw_dir)
+        patients = files if patient_column is None else _read_names(table, patient_column, "a patient")
+        names, labels = self._read_labels(table, label_columns)
+        kept = np.flatnonzero(~np.isnan(labels).any(axis=1))
+        if len(kept) == 0:
+            raise DataError("Every row lacks a label; none is left.", received="--missing-labels drop", path=table.path)
+        names, labels = _with_no_finding(names, labels[kept])
+        if len(names) > MOST_LABELS:
+            raise DataError(
+                f"At most {MOST_LABELS} labels can be combined; choose fewer columns with --labels.",
+                received=f"{len(names)} labels",
+                path=table.path,
+            )
+        return ImageRows(
+            folder=raw_dir.rstrip("/") or "/",
+            files=files[kept],
+            labels=labels,
+            patients=patients[kept],
+            lines=table.lines[kept],
+            label_names=names,
+            table=table.path,
+            num_listed=len(table),
+            notes=_notes(table, (path_column, patient_column, *label_columns), patient_column, len(kept)),
+        )
+
+    def _find_table(self, folder: Path) -> Path:
+        if self.csv:
+            return folder / self.csv
+        # A hidden one is what macOS leaves beside a file on other disks.
+        found = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".csv" and path.name[0] != ".")
+        if len(found) != 1:
+            raise DataError(
+                "One csv file with images, patients and labels was expected here; say which with --csv.",
+                received=listed([path.name for path in found]) or "no csv file",
+                path=folder,
+            )
+        return found[0]
+
+    def _label_columns(self, table: TextTable, taken: Sequence[str | None]) -> list[str]:
+        """Return the columns that hold labels.
+
+        Raises:
+            UsageError: --labels names a column twice, or one that is something else.
+            DataError: --labels names no column, or none looks like a label.
+        """
+        unknown = [name for name in self.labels if not name or name not in table.names]
+        if unknown:
+            raise DataError(
+                f"--labels names columns of the table; {listed(unknown)} is none.",
+                received=f"columns {listed(table.names)}",
+                path=table.path,
+            )
+        if len(set(self.labels)) < len(self.labels) or set(self.labels) & set(taken):
+            raise UsageError(
+                "--labels names a column once, and neither the images nor the patients.", received=listed(self.labels)
+            )
+        columns = list(self.labels) or [
+            name for name in table.names if name and name not in taken and _is_binary(_stripped(table, name))
+        ]
+        if not columns:
+            raise DataError(
+                "A column of zeros and ones was expected for each label; name the columns with --labels (one of "
+                "words becomes one label per word).",
+                received=f"columns {listed(table.names)}",
+                path=table.path,
+            )
+        return columns
+
+    def _read_labels(self, table: TextTable, columns: Sequence[str]) -> tuple[tuple[str, ...], Labels]:
+        """Return the labels that some columns give and their values [N, labels], NaN in a row to be dropped."""
+        parts = [self._read_column(table, column) for column in columns]
+        names = tuple(name for part, _ in parts for name in part)
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise DataError(
+                "Every label has its own name; rename them in the table.",
+                received=f"{listed(twice)} more than once",
+                path=table.path,
+            )
+        bad = has_control_characters(np.array(names, object)) | (np.array(names) == "Path")
+        if bad.any():
+            raise DataError(
+                "A label is not named Path, as the images' column of a dataset is, and its name holds no line break.",
+                received=repr(names[int(np.argmax(bad))]),
+                path=table.path,
+            )
+        return names, np.concatenate([values for _, values in parts], axis=1)
+
+    def _read_column(self, table: TextTable, column: str) -> tuple[tuple[str, ...], Labels]:
+        """Return the labels that one column gives, and their values [N, labels]."""
+        cells = _stripped(table, column)
+        is_empty = cells.str.lower().isin(_EMPTY).to_numpy(bool)
+        if self.missing_labels == "error":
+            table.refuse(is_empty, f"a label is expected in column {column!r} (see --missing-labels)", cells.to_numpy())
+        if _is_binary(cells):
+            names: tuple[str, ...] = (column,)
+            values = cells.str.lower().map(_TRUTH).to_numpy(np.float32)[:, None]
+        else:
+            words = _require_words(sorted(set(cells[~is_empty])), column, table.path)
+            names = tuple(f"{column} {word}" for word in words) if any(map(_is_number, words)) else words
+            values = np.stack([(cells == word).to_numpy(np.float32) for word in words], axis=1)
+        values[is_empty] = 0.0 if self.missing_labels == "absent" else np.nan
+        return names, values
+
+
+def _find_column(table: TextTable, wanted: str, usual: Sequence[str], option: str) -> str | None:
+    """Return the header that is asked for, or the first that has a usual name; None where there is none."""
+    if wanted:
+        if wanted not in table.names:
+            raise DataError(
+                f"{option} names a column of the table.",
+                received=f"{wanted!r}, where the columns are {listed(table.names)}",
+                path=table.path,
+            )
+        return wanted
+    plain = {re.sub(r"[^a-z]", "", name.lower()): name for name in reversed(table.names)}
+    return next((plain[name] for name in usual if name in plain), None)
+
+
+def _stripped(table: TextTable, column: str) -> "pd.Series[str]":
+    return pd.Series(table.column(column), dtype=object).str.strip()
+
+
+def _read_names(table: TextTable, column: str, what: str) -> Cells:
+    """Return the cells of a column that names something, [N]."""
+    names = _stripped(table, column).to_numpy(object)
+    table.refuse(names == "", f"{what} is expected in column {column!r}", names)
+    table.refuse(has_control_characters(names), f"{what} has no line break or other control character", names)
+    return names
+
+
+def _read_files(table: TextTable, column: str, raw_dir: str) -> Cells:
+    """Return the images' files below the folder, each in its shortest form, [N].
+
+    Shortest, since the same file under two names (`a.png`, `./a.png`) could come into two splits.
+    """
+    names = _read_names(table, column, "an image")
+    folder = os.path.abspath(raw_dir)
+    files = np.array([_below(folder, name) for name in names], object)
+    is_outside = np.array([re.match(r"\.\.?(/|$)|[A-Za-z]:/", file) is not None for file in files], bool)
+    table.refuse(is_outside, f"an image lies in the folder {folder}", names)
+    is_duplicate = pd.Series(files).duplicated().to_numpy(bool)
+    table.refuse(is_duplicate, "an image is listed once, and this one stands further up, too", names)
+    return files
+
+
+def _below(folder: str, name: str) -> str:
+    """Return the path of a file relative to a folder; one that lies elsewhere starts with "../"."""
+    name = name.replace("\\", "/")  # tables that were made on Windows
+    return os.path.relpath(name, folder) if name.startswith("/") else os.path.normpath(name)
+
+
+def _is_binary(cells: "pd.Series[str]") -> bool:
+    """Return whether cells are zeros and ones (or true and false, yes and no), and perhaps empty ones."""
+    values = set(cells.str.lower()) - set(_EMPTY)
+    return bool(values) and values <= set(_TRUTH)
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def _require_words(words: Sequence[str], column: str, path: Path) -> tuple[str, ...]:
+    """Refuse a column with a single word or very many, and words that differ in their case alone."""
+    if not 2 <= len(words) <= _MOST_WORDS:
+        raise DataError(
+            f"Column {column!r} is no label: zeros and ones, or 2 to {_MOST_WORDS} different words, were expected.",
+            received=f"{len(words)} different values{', among them ' if words else ''}{listed(words[:4])}",
+            path=path,
+        )
+    alike = [word for word in words if sum(word.casefold() == other.casefold() for other in words) > 1]
+    if alike:
+        raise DataError(
+            f"The words of column {column!r} differ in more than their case, since each becomes a label.",
+            received=listed(alike),
+            path=path,
+        )
+    return tuple(words)
+
+
+def _with_no_finding(names: tuple[str, ...], labels: Labels) -> tuple[tuple[str, ...], Labels]:
+    """Give the rows without any label one of their own, since a GAN's label loss needs a label in every row."""
+    without = labels.sum(axis=1) == 0
+    if not without.any():
+        return names, labels
+    plain = [re.sub(r"[\W_]", "", name).lower() for name in names]
+    if "nofinding" in plain:
+        labels = labels.copy()
+        labels[without, plain.index("nofinding")] = 1
+        return names, labels
+    return (*names, NO_FINDING), np.column_stack([labels, without.astype(np.float32)])
+
+
+def _notes(table: TextTable, used: Sequence[str | None], patient_column: str | None, num_kept: int) -> tuple[str, ...]:
+    """Return what the user should know of how the table was read."""
+    notes = []
+    if patient_column is None:
+        notes.append(
+            "No column names the patients (--patient-column): each image counts as a patient of its own, so images "
+            "of one person may lie in two splits."
+        )
+    unused = [name for name in table.names if name and name not in used]
+    if unused:
+        notes.append(f"Columns of the table that were not used: {listed(unused)}.")
+    if num_kept < len(table):
+        notes.append(f"Rows that lack a label and were left out: {len(table) - num_kept:,} of {len(table):,}.")
+    return tuple(notes)
