@@ -1,7 +1,7 @@
 # make demo            the whole idea on built-in images; DATA=folder for your own, SEED=n, OUT=folder
 # make test            every test
 # make lint            style and types
-# make bench           speed of a GAN training step, beside PyTorch
+# make bench           speed of a GAN training step, beside PyTorch, and of the dataset builder
 # make lock            renew requirements.lock from pyproject.toml
 PYTHON ?= python3
 VENV ?= .venv
@@ -35,6 +35,7 @@ bench: $(READY)
 	test -x $(BENCH_VENV)/bin/python || $(PYTHON) -m venv $(BENCH_VENV)
 	$(BENCH_VENV)/bin/python -m pip install --quiet -r speed/requirements.txt
 	$(PYTHON_OF_VENV) speed/prog_gan_step.py --peer $(BENCH_VENV)/bin/python
+	$(PYTHON_OF_VENV) speed/build_dataset.py
 
 # Exact versions, so that a clone of next year installs what was tested.
 $(READY): requirements.lock pyproject.toml

@@ -47,6 +47,8 @@ def read_csv(path: Path, **options: object) -> pd.DataFrame:
         return pd.read_csv(path, **options)  # type: ignore[call-overload]
     except FileNotFoundError:
         raise DataError("A csv file was expected here.", received="no such file", path=path) from None
+    except OSError as error:
+        raise DataError("A csv file was expected here.", received=error.strerror, path=path) from None
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError, ValueError) as error:
         raise DataError("The file is no readable csv.", received=error, path=path) from None
 
@@ -79,8 +81,8 @@ def label_table_text(table: LabelTable) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow((table.path_column, *table.names))
-    rows = zip(table.paths, table.values.astype(np.float64).tolist(), strict=True)
-    writer.writerows((path, *values) for path, values in rows)
+    rows = zip(table.paths, table.values.astype(np.float64), strict=True)
+    writer.writerows((path, *values.tolist()) for path, values in rows)
     return text.getvalue()
 
 

@@ -91,9 +91,10 @@ def test_test_scores_every_image_in_csv_order(folders, real):
         expected = list(csv.reader(file))
     with (results / "test" / "predictions.csv").open() as file:
         rows = list(csv.reader(file))
-    assert rows[0] == ["Path", "Bright", "Bright score", "Striped", "Striped score"]
+    assert rows[0] == ["Path", "Patient", "Bright", "Bright score", "Striped", "Striped score"]
     assert len(rows) == 54, "53 images and a header: the last batch of 3 is not dropped"
-    assert [[row[0], row[1], row[3]] for row in rows[1:]] == expected[1:]
+    assert [[row[0], row[2], row[4]] for row in rows[1:]] == expected[1:]
+    assert all(f"patient{row[1]}/" in row[0] for row in rows[1:])
     facts = json.loads((results / "test" / "results.json").read_text())
     assert facts["trained_on"] == "real"
     assert facts["initialisation"] == "random initialisation"
@@ -101,7 +102,7 @@ def test_test_scores_every_image_in_csv_order(folders, real):
     assert (results / "test" / "test.log").read_text() in tested
     from medsynth.classify.evaluate import auroc
 
-    truth, scores = np.array([[row[1], row[2]] for row in rows[1:]], np.float64).T
+    truth, scores = np.array([[row[2], row[3]] for row in rows[1:]], np.float64).T
     assert facts["labels"]["Bright"]["auroc"] == pytest.approx(auroc(truth, scores))
 
 

@@ -117,3 +117,15 @@ def test_a_resolution_that_the_data_lacks_lists_those_it_has(split: Path) -> Non
     tfrecords.record_path(split, 3).rename(split / "train-r05.tfrecords")
     with pytest.raises(DataError, match=r"name says 32x32. Received: images of 8x8"):
         pyramid(split, resolution=32, smallest=32)
+
+
+def test_other_images_are_told_from_these_though_their_labels_are_the_same(split: Path, tmp_path: Path) -> None:
+    before = pyramid(split)
+    images, labels = before.first_images(24)
+    images[7, 3, 3] ^= 1
+    other = tmp_path / "other" / "train"
+    tfrecords.write_split(other, images, labels, 4)
+    write_label_table(other, read_label_table(split))
+    after = pyramid(other, smallest=16)
+    np.testing.assert_array_equal(before.labels, after.labels)
+    assert before.images_digest == pyramid(split).images_digest != after.images_digest
