@@ -4,7 +4,7 @@ The first result is the reference (the classifier trained on real images); the
 others are compared with it. AUROC is never flipped.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,14 @@ from medsynth.files import atomic_path, make_folder, write_json, write_text
 from medsynth.report.figures import Series, comparison_figure
 
 PUBLISHED_CSV = Path(__file__).parent / "published" / "schuette2021_mean_auroc.csv"
+_PUBLISHED_RESOLUTION = 32
+# Images per class times classes; the samples benchmark has one test set of 3 (chest) or 6 (brain) classes.
+_TEST_IMAGES: dict[tuple[str, str], Callable[[int], int]] = {
+    ("chest", "classes"): lambda num_classes: 170 * num_classes,
+    ("brain", "classes"): lambda num_classes: 200 * num_classes,
+    ("chest", "samples"): lambda _: 750 * 3,
+    ("brain", "samples"): lambda _: 500 * 6,
+}
 # Column of the published table by what a classifier was trained on.
 _PUBLISHED_COLUMNS = {"real": "real", "prog-GAN": "prog_gan", "cpD-GAN": "cpd_gan"}
 _RANDOM = "random initialisation"
@@ -61,6 +69,21 @@ class PublishedRow:
     benchmark: str
     setting: int
     means: dict[str, float]
+
+    def mismatch(self, num_images: int, resolution: object) -> str:
+        """Say how a test set differs from the published one of this row; empty where it does not seem to.
+
+        Args:
+            num_images: Images of the test set.
+            resolution: Of its images.
+        """
+        expected = _TEST_IMAGES[self.modality, self.benchmark](self.setting)
+        differences = []
+        if num_images != expected:
+            differences.append(f"{num_images:,} test images where {expected:,} were published")
+        if resolution is not None and resolution != _PUBLISHED_RESOLUTION:
+            differences.append(f"resolution {resolution} where {_PUBLISHED_RESOLUTION} was published")
+        return ", ".join(differences)
 
 
 def read_published(selection: str) -> PublishedRow:
@@ -169,6 +192,9 @@ class Comparison:
             row = self.published
             notes.append(f"Published: {row.modality}, {row.benchmark}, {row.setting} (Schuette et al. 2021, 32x32, "
                          "read off a figure to 0.003; there, values under 0.5 counted as 1 - value).")  # fmt: skip
+            mismatch = row.mismatch(len(self.results[0].paths), self.results[0].facts.get("resolution"))
+            if mismatch:
+                notes.append(f"NOT THE PUBLISHED TEST: {mismatch}.")
         return notes
 
 

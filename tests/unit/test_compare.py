@@ -120,3 +120,20 @@ def test_damaged_results_are_named(tmp_path, damage):
     damage(tmp_path / "a")
     with pytest.raises(MedsynthError, match="Received"):
         compare([tmp_path / "a"])
+
+
+@pytest.mark.parametrize(
+    ("selection", "num_images", "resolution", "expected"),
+    [
+        ("chest,classes,6", 1020, 32, ""),
+        ("chest,classes,6", 1020, None, ""),
+        ("brain,classes,10", 2000, 32, ""),
+        ("chest,samples,400", 2250, 32, ""),
+        ("brain,samples,100", 3000, 32, ""),
+        ("chest,classes,6", 787, 32, "787 test images where 1,020 were published"),
+        ("chest,classes,6", 1020, 16, "resolution 16 where 32 was published"),
+        ("brain,samples,100", 20, 8, "20 test images where 3,000 were published, resolution 8 where 32 was published"),
+    ],
+)
+def test_another_test_than_the_published_one_is_called_so(selection, num_images, resolution, expected):
+    assert read_published(selection).mismatch(num_images, resolution) == expected
