@@ -39,9 +39,9 @@ CLASSIFIER_SETTINGS = (
     "batch_norm_momentum=0.9",
     "batch_size=32",
 )
-# About as many steps in either case.
-MANY_IMAGES_SETTINGS = ("epochs=2",)
-FEW_IMAGES_SETTINGS = ("epochs=30", "patience=10", "patience_reduce_lr=5")
+# About as many training images are shown whatever the size of the data, but none more than 30 times.
+IMAGES_SHOWN, FEWEST_EPOCHS, MOST_EPOCHS = 13_000, 2, 30
+TRAIN_SHARE = 0.6
 
 
 class StepFailedError(MedsynthError):
@@ -94,8 +94,9 @@ def plan(
                 raw / DATASET_NAME / DESCRIPTION_NAME,
             )
         )
-    has_few_images = data is not None and _count_rows(data, dataset_options) < FEW_ROWS
-    classifier_options = [part for setting in classifier_settings(has_few_images) for part in ("--set", setting)]
+    num_rows = None if data is None else _count_rows(data, dataset_options)
+    has_few_images = num_rows is not None and num_rows < FEW_ROWS
+    classifier_options = [part for setting in classifier_settings(num_rows) for part in ("--set", setting)]
     real_results = dataset / f"classification_results_res_{RESOLUTION}"
     fake_results = gan / "classification_results"
     steps += [
@@ -166,10 +167,13 @@ def plan(
     return steps
 
 
-def classifier_settings(has_few_images: bool) -> tuple[str, ...]:
-    """Return what the demo's classifiers are set to, as --set takes it."""
-    epochs = FEW_IMAGES_SETTINGS if has_few_images else MANY_IMAGES_SETTINGS
-    return (*CLASSIFIER_SETTINGS, f"precision={fastest_precision()}", *epochs)
+def classifier_settings(num_rows: int | None) -> tuple[str, ...]:
+    """Return what the demo's classifiers are set to, as --set takes it, for a table of so many rows (None: phantom)."""
+    epochs = FEWEST_EPOCHS
+    if num_rows is not None and num_rows < FEW_ROWS:
+        epochs = min(max(round(IMAGES_SHOWN / max(TRAIN_SHARE * num_rows, 1)), FEWEST_EPOCHS), MOST_EPOCHS)
+    patience = ("patience=10", "patience_reduce_lr=5") if epochs > 10 else ()
+    return (*CLASSIFIER_SETTINGS, f"precision={fastest_precision()}", f"epochs={epochs}", *patience)
 
 
 def is_chest_layout(data: Path) -> bool:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark.chain import StepFailedError, describe, plan, run_chain, write_permuted_dataset
+from benchmark.chain import StepFailedError, classifier_settings, describe, plan, run_chain, write_permuted_dataset
 from medsynth.data.labels import read_split_labels
 from medsynth.data.phantom import create_phantom
 from medsynth.data.tfrecords import RecordFile, record_path
@@ -119,6 +119,16 @@ def test_an_allowed_leak_reaches_every_step_that_would_stop(tmp_path: Path) -> N
     stopping = [command for command in with_it if "verify" in command or "train.py" in str(command[0])]
     assert len(stopping) == 4
     assert all("--allow-leak" in command for command in stopping)
+
+
+@pytest.mark.parametrize(
+    ("num_rows", "epochs"),
+    [(None, 2), (1, 30), (672, 30), (2_000, 11), (5_232, 4), (19_999, 2), (20_000, 2), (10**6, 2)],
+)
+def test_classifiers_see_about_as_many_images_of_any_data(num_rows: int | None, epochs: int) -> None:
+    settings = classifier_settings(num_rows)
+    assert f"epochs={epochs}" in settings
+    assert ("patience=10" in settings) == (epochs > 10)
 
 
 def test_permuted_labels_keep_their_shares_and_lose_their_images(tmp_path: Path) -> None:

@@ -28,4 +28,4 @@ def test_the_number_format_follows_the_processor(
     assert processor.fastest_precision() == expected
     assert presets(32)["cpu"].network.precision == expected
     assert presets(32)["published"].network.precision == "float32"
-    assert f"precision={expected}" in classifier_settings(has_few_images=True)
+    assert f"precision={expected}" in classifier_settings(num_rows=500)
