@@ -11,11 +11,31 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 BUSY_SHARE = 0.1
+
+
+class Contender(Protocol):
+    """What can compete: anything that takes timed turns.
+
+    Attributes:
+        name: Its row in the table.
+        turns: Seconds per step, and the share of the cores that other programs took, turn by turn.
+    """
+
+    name: str
+    turns: list[tuple[float, float]]
+
+    def take_turn(self, num_steps: int) -> None:
+        """Do `num_steps` steps, and add to `turns`."""
+        ...
+
+    def peak_mib(self) -> float:
+        """Return the most memory it has held, in MiB."""
+        ...
 
 
 class Rival:
@@ -53,9 +73,9 @@ class Rival:
 
     def take_turn(self, num_steps: int) -> None:
         """Time `num_steps` steps, and note what share of the cores other programs took meanwhile."""
-        others, start = -_busy_seconds() + self._own_seconds(), time.perf_counter()
+        others, start = -busy_seconds() + self._own_seconds(), time.perf_counter()
         seconds = self.ask("steps", num_steps=num_steps)
-        others += _busy_seconds() - self._own_seconds()
+        others += busy_seconds() - self._own_seconds()
         share = others / (time.perf_counter() - start) / num_cores()
         self.turns.append((seconds / num_steps, max(share, 0.0)))
 
@@ -79,7 +99,7 @@ def num_cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def _busy_seconds() -> float:
+def busy_seconds() -> float:
     """Return what all programs together have used of all cores, in seconds."""
     user, nice, system, _, _, interrupt, soft_interrupt, stolen = (
         int(field) for field in Path("/proc/stat").read_text().split("\n")[0].split()[1:9]
@@ -87,7 +107,7 @@ def _busy_seconds() -> float:
     return (user + nice + system + interrupt + soft_interrupt + stolen) / os.sysconf("SC_CLK_TCK")
 
 
-def compete(rivals: list[Rival], num_rounds: int, num_steps: int, most_seconds: float) -> list[int]:
+def compete(rivals: Sequence[Contender], num_rounds: int, num_steps: int, most_seconds: float) -> list[int]:
     """Give every rival a turn per round until `num_rounds` rounds were undisturbed or time is up.
 
     Returns:
@@ -106,7 +126,7 @@ def compete(rivals: list[Rival], num_rounds: int, num_steps: int, most_seconds: 
     return quiet if len(quiet) >= 3 else list(range(num_done))
 
 
-def table(rivals: list[Rival], rounds: list[int], num_images: int, peer: Rival) -> str:
+def table(rivals: Sequence[Contender], rounds: list[int], num_images: int, peer: Contender) -> str:
     """Return one line per rival: images/s, ratio to `peer` within each round, peak memory."""
     lines = [
         "| side | images/s: median (min-max) | ratio: median of the rounds (min-max) | others' share of the cores "
@@ -118,13 +138,14 @@ def table(rivals: list[Rival], rounds: list[int], num_images: int, peer: Rival) 
         ratios = [peer.turns[i][0] / rival.turns[i][0] for i in rounds]
         share = statistics.mean(rival.turns[i][1] for i in rounds)
         lines.append(
-            f"| {rival.name} | {_spread(speeds, '.1f')} | {_spread(ratios, '.2f')} | {share:.0%} "
+            f"| {rival.name} | {spread(speeds, '.1f')} | {spread(ratios, '.2f')} | {share:.0%} "
             f"| {rival.peak_mib():,.0f} |"
         )
     return "\n".join(lines)
 
 
-def _spread(values: list[float], form: str) -> str:
+def spread(values: list[float], form: str) -> str:
+    """Return median (minimum-maximum)."""
     return f"{statistics.median(values):{form}} ({min(values):{form}}-{max(values):{form}})"
 
 
