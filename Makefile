@@ -1,4 +1,5 @@
 # make demo            the whole idea on built-in images; DATA=folder for your own, SEED=n, OUT=folder
+#                      DATASET_OPTIONS="--labels a,b" and the like for the dataset command
 # make test            every test
 # make lint            style and types
 # make bench           speed of a GAN training step, beside PyTorch, and of the dataset builder

@@ -20,7 +20,7 @@ TABLE_NAME = "new_stage_2_train.csv"
 TYPES = ("epidural", "intraparenchymal", "intraventricular", "subarachnoid", "subdural", "any")
 NO_FINDING = "no finding"
 ORDER = ClassOrder(is_rarest_first=False, shuffles_classes=False, shuffles_train=True)
-_IDENTIFIER = re.compile(r"ID_[0-9a-f]+")
+IMAGE_ID = re.compile(r"ID_[0-9a-f]{1,64}")
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def read_slice_rows(raw_dir: str) -> ImageRows:
     identifiers = np.array([name.rpartition("_")[0] for name in names[:, 0]], object)
     expected = np.stack([identifiers + f"_{kind}" for kind in TYPES], axis=1)
     _refuse(table, names != expected, f"rows run ID_<hex>_ with {', '.join(TYPES)}, for every image", names)
-    is_misnamed = np.array([_IDENTIFIER.fullmatch(name) is None for name in identifiers])
+    is_misnamed = np.array([IMAGE_ID.fullmatch(name) is None for name in identifiers])
     _refuse(table, _at(is_misnamed, 0), "an image is named ID_<hex>", names)
     _refuse(table, _at(pd.Series(identifiers).duplicated().to_numpy(bool), 0), "an image stands once", names)
     _refuse(table, ~np.isin(labels, ("0", "1")), "a label is 0 or 1", labels)

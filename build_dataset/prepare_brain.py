@@ -10,13 +10,12 @@ import hashlib
 import hmac
 import itertools
 import os
-import re
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from build_dataset.brain import TABLE_NAME, TYPES
+from build_dataset.brain import IMAGE_ID, TABLE_NAME, TYPES
 from build_dataset.brain_slices import WINDOWS, Outcome, SliceTask, prepare_slices
 from build_dataset.rsna_labels import SliceLabels, read_stage_2_labels
 from build_dataset.writing import require_resolution
@@ -41,7 +40,6 @@ KEY_BYTES = 32
 _HASH_DIGITS = 16  # two of a million patients share a hash with probability 3e-8
 
 _FORM_VERSION = 1
-_IMAGE_ID = re.compile(r"ID_[0-9a-f]{1,64}")
 _SLICES_PER_TASK = 16
 _MISSING = Outcome(reason="A DICOM file was expected here. Received: no such file")
 
@@ -179,7 +177,7 @@ def _find_slices(raw: Path, images: Sequence[str]) -> tuple[dict[str, Path], int
     for folder, _, names in os.walk(raw, onerror=_refuse_folder):
         for name in names:
             image = Path(name).stem
-            if not _IMAGE_ID.fullmatch(image):
+            if not IMAGE_ID.fullmatch(image):
                 num_others += name.lower().endswith(".dcm")
                 continue
             if image in found:

@@ -1,6 +1,5 @@
 """RSNA's stage_2_train.csv: six rows an image, `ID_<hex>_<type>,<0 or 1>`."""
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from build_dataset.brain import TYPES
+from build_dataset.brain import IMAGE_ID, TYPES
 from medsynth.data.labels import read_csv
 from medsynth.errors import DataError
 
 COLUMNS = ["ID", "Label"]
-_IMAGE = re.compile(r"ID_[0-9a-f]{1,64}")
 _ROW_NAME = f"a row is named ID_<hex>_<type>, with one of the types {', '.join(TYPES)}"
 _LABELS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
 _UNKNOWN = -1
@@ -105,7 +103,7 @@ def _parse(chunk: pd.DataFrame, number_of: dict[str, int], path: Path) -> _Rows:
     local_numbers, images = pd.factorize(np.array([image for image, _, _ in cut], object))
     types = pd.Index(TYPES).get_indexer(pd.Index([kind for _, _, kind in cut], dtype=object))
     labels = chunk["Label"].map(_LABELS)
-    is_named = np.array([_IMAGE.fullmatch(image) is not None for image in images], bool)
+    is_named = np.array([IMAGE_ID.fullmatch(image) is not None for image in images], bool)
     _refuse_cell(chunk["ID"][~is_named[local_numbers] | (types < 0)], _ROW_NAME, path)
     _refuse_cell(chunk["Label"][labels.isna()], "a label is 0 or 1", path)
     numbers = np.array([number_of.setdefault(image, len(number_of)) for image in images], np.int64)

@@ -11,7 +11,7 @@ _BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
 def has_bfloat16() -> bool:
     """Return whether the processor computes in bfloat16; False where that cannot be told.
 
-    One that cannot emulates it, more than ten times slower than float32.
+    One that cannot emulates it, several times slower than float32.
     """
     try:
         text = _CPU_INFO.read_text(encoding="utf-8", errors="replace")
