@@ -51,6 +51,8 @@ class Rival:
         self.turns: list[tuple[float, float]] = []  # (what a turn took in seconds per step, share of others)
         # BLAS libraries may read these; both sides get every core of this process.
         environment = {**os.environ, "OMP_NUM_THREADS": str(num_cores()), "TF_CPP_MIN_LOG_LEVEL": "2"}
+        # As medsynth sets it; a worker may load TensorFlow before medsynth.
+        environment.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
