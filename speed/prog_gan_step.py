@@ -24,7 +24,7 @@ from medsynth.processor import has_bfloat16
 
 HERE = Path(__file__).resolve().parent
 SIZES = {"published": (8192, 512), "middle": (2048, 128), "cpu": (512, 48)}
-# float32: each tensor (two libraries add in other orders: 0.0012 was seen at 2048/128; a wrong term gives 0.1 and more);
+# float32: each tensor (two libraries add in other orders: 0.0012 was seen at 2048/128; a wrong term gives 0.1);
 # bfloat16, with 8 significant bits, all gradients of a network together.
 TOLERANCES = {"float32": 5e-3, "bfloat16": 1e-1}
 
