@@ -4,7 +4,7 @@ from GAN_prog.config import ProgressiveConfig, presets
 from GAN_prog.loss import ProgressiveLoss
 from GAN_prog.networks import Discriminator, Generator
 from medsynth.gan.application import GanApplication
-from medsynth.training.precision import dtype_policy
+from medsynth.training.precision import dtype_policy, pixel_norm_epsilon
 
 
 def build_networks(
@@ -17,6 +17,7 @@ def build_networks(
         "label_size": label_size,
         "fmap_base": config.network.fmap_base,
         "fmap_max": config.network.fmap_max,
+        "pixel_norm_epsilon": pixel_norm_epsilon(config.network.precision),
         "dtype": dtype_policy(config.network.precision),
     }
     networks = Generator(**size, name="generator"), Discriminator(**size, name="discriminator")

@@ -21,7 +21,7 @@ class NetworkConfig:
     Attributes:
         fmap_base: Overall multiplier of the feature maps.
         fmap_max: Most feature maps of a layer; the latents have min(fmap_base, fmap_max) numbers.
-        precision: float32, or mixed_bfloat16 (faster where the processor has instructions for it).
+        precision: float32, mixed_bfloat16 (faster where the processor has instructions for it) or mixed_float16.
     """
 
     fmap_base: int = 8192

@@ -76,6 +76,7 @@ class ProgressiveLoss:
         latents: tf.Tensor,
         mix: tf.Tensor,
         level: Level,
+        gradient_scale: tf.Tensor | float = 1.0,
     ) -> LossTerms:
         """Return E[score(fake)] - E[score(real)] + gradient penalty + drift term + both label terms.
 
@@ -87,13 +88,19 @@ class ProgressiveLoss:
             latents: [N, latent_size].
             mix: [N, 1, 1, 1] uniform in [0, 1].
             level: Level of detail.
+            gradient_scale: Loss scaling for gradients with respect to images.
         """
         config = self.config
         fakes = tf.stop_gradient(generator(latents, labels, **level._asdict()))
         real_scores, real_logits = discriminator(reals, **level._asdict())
         fake_scores, fake_logits = discriminator(fakes, **level._asdict())
         penalty, mixed_scores, norms = gradient_penalty(
-            lambda images: discriminator(images, **level._asdict())[0], reals, fakes, mix, config.gradient_norm_target
+            lambda images: discriminator(images, **level._asdict())[0],
+            reals,
+            fakes,
+            mix,
+            config.gradient_norm_target,
+            gradient_scale,
         )
         drift = epsilon_penalty(real_scores)
         loss = wasserstein_discriminator(real_scores, fake_scores)

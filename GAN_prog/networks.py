@@ -27,62 +27,10 @@ from medsynth.gan.layers import (
     pixel_norm,
     upscale2d,
 )
+from medsynth.gan.networks import PyramidNetwork, block_name
 
 
-def num_feature_maps(stage: int, fmap_base: int, fmap_max: int) -> int:
-    """Return min(fmap_base / 2^stage, fmap_max), the channels of a layer at that depth."""
-    return min(int(fmap_base / 2.0**stage), fmap_max)
-
-
-class _GrowingNetwork(keras.Model):
-    """What both networks are described by.
-
-    Args:
-        resolution: Width and height of the images, a power of two from 4.
-        num_channels: 1 for grey, 3 for colour.
-        label_size: Number of labels, L; may be 0.
-        fmap_base: Overall multiplier of the feature maps.
-        fmap_max: Most feature maps of a layer.
-        pixel_norm_epsilon: 1e-8; 1e-4 where activations are float16.
-    """
-
-    def __init__(
-        self,
-        resolution: int,
-        num_channels: int = 1,
-        label_size: int = 0,
-        fmap_base: int = 8192,
-        fmap_max: int = 512,
-        pixel_norm_epsilon: float = 1e-8,
-        **options: Any,
-    ) -> None:
-        # Images and labels reach the layers in float32; each layer casts its own input.
-        super().__init__(**options, autocast=False)
-        self.resolution, self.num_channels, self.label_size = resolution, num_channels, label_size
-        self.fmap_base, self.fmap_max = fmap_base, fmap_max
-        self.pixel_norm_epsilon = pixel_norm_epsilon
-        self.resolution_log2 = int(math.log2(resolution))
-        self.latent_size = self.nf(0)
-
-    def nf(self, stage: int) -> int:
-        """Return the number of feature maps at depth `stage`."""
-        return num_feature_maps(stage, self.fmap_base, self.fmap_max)
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {
-            "resolution": self.resolution,
-            "num_channels": self.num_channels,
-            "label_size": self.label_size,
-            "fmap_base": self.fmap_base,
-            "fmap_max": self.fmap_max,
-            "pixel_norm_epsilon": self.pixel_norm_epsilon,
-        }
-
-    def _block_name(self, log2: int) -> str:
-        return f"{2**log2}x{2**log2}"
-
-
-class Generator(_GrowingNetwork):
+class Generator(PyramidNetwork):
     """Maps latents [N, latent_size] and labels [N, L] to images [N, R, R, C], about [-1, 1]."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -92,7 +40,7 @@ class Generator(_GrowingNetwork):
         self.convs: dict[int, list[keras.layers.Layer]] = {}
         self.to_rgb: dict[int, EqualizedConv2D] = {}
         for log2 in range(2, self.resolution_log2 + 1):
-            name, channels = self._block_name(log2), self.nf(log2 - 1)
+            name, channels = block_name(log2), self.nf(log2 - 1)
             if log2 == 2:
                 self.convs[log2] = [EqualizedConv2D(channels, 3, name=f"{name}_conv", **common)]
             else:
@@ -146,7 +94,7 @@ class Generator(_GrowingNetwork):
         return ops.cast(self.to_rgb[log2](x), "float32")
 
 
-class Discriminator(_GrowingNetwork):
+class Discriminator(PyramidNetwork):
     """Maps images [N, R, R, C] to scores [N, 1] and label logits [N, L], both float32."""
 
     def __init__(self, *args: Any, stddev_group_size: int = 4, **options: Any) -> None:
@@ -156,7 +104,7 @@ class Discriminator(_GrowingNetwork):
         self.from_rgb: dict[int, EqualizedConv2D] = {}
         self.convs: dict[int, list[keras.layers.Layer]] = {}
         for log2 in range(self.resolution_log2, 1, -1):
-            name = self._block_name(log2)
+            name = block_name(log2)
             self.from_rgb[log2] = EqualizedConv2D(self.nf(log2 - 1), 1, name=f"from_rgb_{name}", **common)
             if log2 > 2:
                 self.convs[log2] = [

@@ -48,6 +48,52 @@ def pixel_norm(x: Any, epsilon: float = 1e-8) -> Any:
     return x * ops.cast(scale, x.dtype)
 
 
+class ConditionalPixelNorm(keras.layers.Layer):
+    """Pixel norm with a scale and a shift that the latents and labels decide.
+
+    [N, H, W, C] and a condition [N, K] -> pixel_norm(x) * gamma + beta, [N, H, W, C], where gamma
+    and beta [N, C] are each a linear function of the condition, with equalised weights [K, C] of
+    gain 1 and biases that start at 0.
+
+    Args:
+        epsilon: Added to the mean square.
+
+    Source: Schuette et al. 2021, cpD-GAN, after the conditional batch normalisation of
+    Miyato & Koyama 2018, https://arxiv.org/abs/1802.05637.
+    """
+
+    def __init__(self, epsilon: float = 1e-8, **options: Any) -> None:
+        super().__init__(**options)
+        self.epsilon = epsilon
+
+    def build(self, x_shape: tuple[int | None, ...], condition_shape: tuple[int | None, ...]) -> None:
+        num_channels, num_inputs = int(x_shape[-1] or 0), int(condition_shape[-1] or 0)
+        self.weight_scale = 1 / math.sqrt(num_inputs)
+        for name in ("beta", "gamma"):
+            weight = self.add_weight(
+                shape=(num_inputs, num_channels),
+                initializer=keras.initializers.RandomNormal(0, 1),
+                name=f"{name}_weight",
+            )
+            bias = self.add_weight(shape=(num_channels,), initializer="zeros", name=f"{name}_bias")
+            setattr(self, f"{name}_weight", weight)
+            setattr(self, f"{name}_bias", bias)
+
+    def call(self, x: Any, condition: Any) -> Any:
+        gamma, beta = (self._linear(name, condition, x.dtype) for name in ("gamma", "beta"))
+        return pixel_norm(x, self.epsilon) * gamma + beta
+
+    def _linear(self, name: str, condition: Any, dtype: Any) -> Any:
+        weight, bias = getattr(self, f"{name}_weight"), getattr(self, f"{name}_bias")
+        # In float32: few numbers, and they scale whole feature maps.
+        weight, bias = ops.cast(weight, "float32"), ops.cast(bias, "float32")
+        y = ops.matmul(ops.cast(condition, "float32"), weight * self.weight_scale) + bias  # [N, C]
+        return ops.cast(y[:, None, None, :], dtype)  # [N, 1, 1, C]
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"epsilon": self.epsilon}
+
+
 def minibatch_standard_deviation(x: Any, group_size: int = 4, epsilon: float = 1e-8) -> Any:
     """Append the mean standard deviation over groups of samples: [N, H, W, C] -> [N, H, W, C+1].
 

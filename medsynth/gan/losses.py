@@ -18,12 +18,60 @@ def wasserstein_discriminator(real_scores: tf.Tensor, fake_scores: tf.Tensor) ->
     return tf.reduce_mean(fake_scores) - tf.reduce_mean(real_scores)
 
 
+def logistic_generator(fake_scores: tf.Tensor) -> tf.Tensor:
+    """E[log(1 - sigmoid(D(fake)))] = -E[softplus(D(fake))] (Goodfellow et al. 2014, https://arxiv.org/abs/1406.2661)."""
+    return -tf.reduce_mean(tf.nn.softplus(fake_scores))
+
+
+def logistic_generator_non_saturating(fake_scores: tf.Tensor) -> tf.Tensor:
+    """-E[log sigmoid(D(fake))] = E[softplus(-D(fake))] (Goodfellow et al. 2014, section 3)."""
+    return tf.reduce_mean(tf.nn.softplus(-fake_scores))
+
+
+def logistic_discriminator(real_scores: tf.Tensor, fake_scores: tf.Tensor) -> tf.Tensor:
+    """-E[log sigmoid(D(real))] - E[log(1 - sigmoid(D(fake)))] (Goodfellow et al. 2014, equation 1)."""
+    return tf.reduce_mean(tf.nn.softplus(fake_scores)) + tf.reduce_mean(tf.nn.softplus(-real_scores))
+
+
+def hinge_discriminator(real_scores: tf.Tensor, fake_scores: tf.Tensor) -> tf.Tensor:
+    """E[max(0, 1 - D(real))] + E[max(0, 1 + D(fake))] (Miyato et al. 2018, https://arxiv.org/abs/1802.05957)."""
+    return tf.reduce_mean(tf.nn.relu(1.0 - real_scores)) + tf.reduce_mean(tf.nn.relu(1.0 + fake_scores))
+
+
+def _image_gradients(
+    scores_of: Callable[[tf.Tensor], tf.Tensor], images: tf.Tensor, scale: tf.Tensor | float
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return the scores [N, 1] of images [N, H, W, C] and the gradients of their sum, float32 [N, H, W, C]."""
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        scores = scores_of(images)
+        total = tf.reduce_sum(scores) * scale
+    return scores, tf.cast(tape.gradient(total, images), tf.float32) / scale
+
+
+def gradient_square(
+    scores_of: Callable[[tf.Tensor], tf.Tensor], images: tf.Tensor, scale: tf.Tensor | float = 1.0
+) -> tf.Tensor:
+    """E[||grad_x D(x)||^2], the zero-centred penalty R1 (at real images) or R2 (at fakes), without its weight.
+
+    Args:
+        scores_of: Maps images to scores [N, 1].
+        images: float32 [N, H, W, C].
+        scale: Loss scaling for the inner gradient, a power of two; 1 leaves it out.
+
+    Source: Mescheder et al. 2018, https://arxiv.org/abs/1801.04406, equation 9.
+    """
+    _, gradients = _image_gradients(scores_of, images, scale)
+    return tf.reduce_mean(tf.reduce_sum(tf.square(gradients), axis=(1, 2, 3)))
+
+
 def gradient_penalty(
     scores_of: Callable[[tf.Tensor], tf.Tensor],
     reals: tf.Tensor,
     fakes: tf.Tensor,
     mix: tf.Tensor,
     target: float = 1.0,
+    scale: tf.Tensor | float = 1.0,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """E[(||grad_x D(x)|| - target)^2] / target^2 at x = real + (fake - real) * mix.
 
@@ -34,6 +82,7 @@ def gradient_penalty(
         fakes: Like `reals`.
         mix: [N, 1, 1, 1] in [0, 1].
         target: The norm aimed at.
+        scale: Loss scaling for the inner gradient, a power of two; 1 leaves it out.
 
     Returns:
         The penalty (without its weight), the scores of the mixed images [N, 1], and the
@@ -41,12 +90,7 @@ def gradient_penalty(
 
     Source: Gulrajani et al. 2017, https://arxiv.org/abs/1704.00028, equation 3.
     """
-    mixed = reals + (fakes - reals) * mix
-    with tf.GradientTape() as tape:
-        tape.watch(mixed)
-        mixed_scores = scores_of(mixed)
-        total = tf.reduce_sum(mixed_scores)
-    gradients = tf.cast(tape.gradient(total, mixed), tf.float32)
+    mixed_scores, gradients = _image_gradients(scores_of, reals + (fakes - reals) * mix, scale)
     norms = tf.sqrt(tf.reduce_sum(tf.square(gradients), axis=(1, 2, 3)))
     penalty = tf.reduce_mean(tf.square(norms - target)) / target**2
     return penalty, mixed_scores, norms

@@ -1,0 +1,1 @@
+"""Conditional GAN of constant resolution, cpD-GAN (Schuette et al. 2021)."""
