@@ -58,7 +58,6 @@ def test_an_environment_without_tensorflow_is_told_so(tmp_path: Path) -> None:
     )
     result = subprocess.run(
         script_command("GAN_prog/train.py", "train", "a", "b", 1, 32),
-        script_command("GAN_cpd/train.py", "train", "a", "b", 1, 32),
         capture_output=True,
         text=True,
         check=False,
