@@ -7,6 +7,7 @@ from GAN_cpd.networks import Architecture
 from medsynth.config import require_range
 from medsynth.gan.schedule import ScheduleConfig
 from medsynth.gan.steps import OptimiserConfig
+from medsynth.gan.stopping import StoppingConfig
 from medsynth.gan.trainer import TrainerConfig
 from medsynth.processor import fastest_precision
 from medsynth.training.precision import Precision
@@ -46,14 +47,16 @@ class ConditionalConfig:
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    stopping: StoppingConfig = field(default_factory=StoppingConfig)
 
 
-# Resolution: GPUs it was run on, kimg in all. Source: Schuette et al. 2021, configuration of the published runs.
-_PUBLISHED = {32: ((1, 2, 4), 12000.0), 64: ((4, 8), 14000.0), 128: ((8,), 16000.0)}
+# Resolution: GPUs it was run on, kimg in all, kimg before the first FID.
+# Source: Schuette et al. 2021, configuration of the published runs.
+_PUBLISHED = {32: ((1, 2, 4), 12000.0, 7000.0), 64: ((4, 8), 14000.0, 7000.0), 128: ((8,), 16000.0, 9000.0)}
 
 
 def _published(resolution: int, num_gpus: int) -> ConditionalConfig:
-    _, total_kimg = _PUBLISHED[resolution]
+    _, total_kimg, minimum_fid_kimg = _PUBLISHED[resolution]
     return ConditionalConfig(
         schedule=ScheduleConfig(
             total_kimg=total_kimg,
@@ -63,7 +66,8 @@ def _published(resolution: int, num_gpus: int) -> ConditionalConfig:
             minibatch_by_resolution={resolution: 256},
             generator_learning_rate=0.005,
             discriminator_learning_rate=0.005,
-        )
+        ),
+        stopping=StoppingConfig(features="inception-2015", minimum_kimg=minimum_fid_kimg),
     )
 
 

@@ -165,4 +165,4 @@ class ConditionalLoss:
                 if gamma > 0:
                     metrics[f"{name}_penalty"] = gradient_square(scores_of, images, gradient_scale)
                     loss += 0.5 * gamma * metrics[f"{name}_penalty"]
-        return LossTerms(loss, metrics)
+        return LossTerms(loss, metrics, real_scores, fake_scores)

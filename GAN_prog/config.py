@@ -7,6 +7,7 @@ from medsynth.config import require_range
 from medsynth.errors import UsageError
 from medsynth.gan.schedule import ScheduleConfig
 from medsynth.gan.steps import OptimiserConfig
+from medsynth.gan.stopping import StoppingConfig
 from medsynth.gan.trainer import TrainerConfig
 from medsynth.processor import fastest_precision
 from medsynth.training.precision import Precision
@@ -42,20 +43,22 @@ class ProgressiveConfig:
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    stopping: StoppingConfig = field(default_factory=StoppingConfig)
 
 
-# Resolution: GPUs it was run on, kimg of a training phase (a fade takes as long), kimg in all.
+# Resolution: GPUs it was run on, kimg of a training phase (a fade takes as long), kimg in all, kimg before the first
+# FID.
 # Source: Schuette et al. 2021, configuration of the published runs.
 _PUBLISHED = {
-    32: ((1, 2, 4), 1400.0, 12000.0),
-    64: ((2, 4, 8), 1000.0, 14000.0),
-    128: ((2, 4, 8), 1000.0, 16000.0),
+    32: ((1, 2, 4), 1400.0, 12000.0, 7000.0),
+    64: ((2, 4, 8), 1000.0, 14000.0, 7000.0),
+    128: ((2, 4, 8), 1000.0, 16000.0, 9000.0),
 }
 _PUBLISHED_MINIBATCH = {8: 256, 16: 128, 32: 64, 64: 32, 128: 16}
 
 
 def _published(resolution: int, num_gpus: int) -> ProgressiveConfig:
-    _, phase_kimg, total_kimg = _PUBLISHED[resolution]
+    _, phase_kimg, total_kimg, minimum_fid_kimg = _PUBLISHED[resolution]
     return ProgressiveConfig(
         schedule=ScheduleConfig(
             total_kimg=total_kimg,
@@ -65,7 +68,8 @@ def _published(resolution: int, num_gpus: int) -> ProgressiveConfig:
             num_gpus=num_gpus,
             minibatch_base=4 * num_gpus,
             minibatch_by_resolution={r: n for r, n in _PUBLISHED_MINIBATCH.items() if r <= resolution},
-        )
+        ),
+        stopping=StoppingConfig(features="inception-2015", minimum_kimg=minimum_fid_kimg),
     )
 
 

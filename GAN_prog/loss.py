@@ -46,6 +46,11 @@ class ProgressiveLoss:
     def __init__(self, config: LossConfig) -> None:
         self.config = config
 
+    @property
+    def scores_have_a_zero(self) -> bool:
+        """Whether a score of 0 separates real from fake: no, in a Wasserstein loss only differences count."""
+        return False
+
     def generator(
         self, generator: Any, discriminator: Any, latents: tf.Tensor, labels: tf.Tensor, level: Level
     ) -> LossTerms:
@@ -116,4 +121,4 @@ class ProgressiveLoss:
             metrics["label_penalty_reals"] = label_cross_entropy(labels, real_logits)
             metrics["label_penalty_fakes"] = label_cross_entropy(labels, fake_logits)
             loss += config.label_weight * (metrics["label_penalty_reals"] + metrics["label_penalty_fakes"])
-        return LossTerms(loss, metrics)
+        return LossTerms(loss, metrics, real_scores, fake_scores)

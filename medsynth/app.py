@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from medsynth.errors import DependencyError, MedsynthError
 from medsynth.files import explain_os_error
+from medsynth.interrupts import StoppedError
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -154,6 +155,10 @@ def run(
         if explained is None:
             raise
         _fail(arguments_parser.prog, explained)
+    except StoppedError as stopped:
+        sys.stdout.flush()
+        print(f"\n{stopped}", file=sys.stderr)
+        sys.exit(stopped.exit_code)
     except KeyboardInterrupt:
         print("\ninterrupted; nothing half-written is left, run the same command again", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)

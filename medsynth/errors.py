@@ -52,5 +52,9 @@ class DivergenceError(MedsynthError):
     """A training that produces NaN or infinite losses."""
 
 
+class DistributionError(MedsynthError):
+    """A training on several hosts that lost one of them, or cannot reach it."""
+
+
 class DependencyError(MedsynthError):
     """A library that is needed and not installed, or installed from elsewhere."""

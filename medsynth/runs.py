@@ -120,3 +120,30 @@ class RunFolder:
     def mark_undone(self) -> None:
         """Take the sign away, before a finished training is continued."""
         (self.path / DONE_NAME).unlink(missing_ok=True)
+
+
+class FollowedRun:
+    """The results folder as the other processes of a training on several hosts see it: they write nothing there.
+
+    Args:
+        path: The folder, on a disk that all hosts share.
+        name: Who says what is printed, such as `worker 1`.
+    """
+
+    def __init__(self, path: Path, name: str) -> None:
+        self.path, self.name = path, name
+
+    @property
+    def is_done(self) -> bool:
+        """Whether an earlier run in this folder came to its end."""
+        return (self.path / DONE_NAME).is_file()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def log(self, line: str, stream: TextIO | None = None) -> None:
+        """Print a line with the name in front of it."""
+        print(f"{self.name}: {line}", file=stream or sys.stdout, flush=True)

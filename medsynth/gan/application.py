@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import keras
+import tensorflow as tf
 
 from medsynth.config import choose_preset, flatten, override
 from medsynth.data.manifest import DataReport, check_manifest
@@ -16,9 +17,11 @@ from medsynth.errors import UsageError
 from medsynth.gan.sampling import write_inference
 from medsynth.gan.schedule import ScheduleConfig, check_schedule, schedule_at
 from medsynth.gan.steps import AdversarialLoss, AdversarialStep, Networks, OptimiserConfig
+from medsynth.gan.stopping import FidStopping, StoppingConfig
 from medsynth.gan.trainer import FINAL_FOLDER, GanTrainer, TrainerConfig
-from medsynth.runs import RunFolder
+from medsynth.runs import FollowedRun, RunFolder
 from medsynth.training.checkpoint import load_network
+from medsynth.training.distribution import Distribution, check_devices, start_distribution
 
 
 class GanConfig(Protocol):
@@ -29,6 +32,7 @@ class GanConfig(Protocol):
     optimiser: OptimiserConfig
     schedule: ScheduleConfig
     trainer: TrainerConfig
+    stopping: StoppingConfig
 
 
 @dataclass(frozen=True)
@@ -86,25 +90,32 @@ class Training:
             **flatten(self.config),
         }
 
-    def build_step(self) -> AdversarialStep:
-        """Build the networks with weights drawn from the seed, and the training step."""
+    def build_step(self, strategy: tf.distribute.Strategy | None = None) -> AdversarialStep:
+        """Build the networks with weights drawn from the seed, and the training step.
+
+        Args:
+            strategy: Of the devices that share the training; the default one where not given.
+        """
+        strategy = strategy or tf.distribute.get_strategy()
         keras.utils.set_random_seed(self.seed)
         arguments = (self.config, self.resolution, self.data.num_channels, len(self.data.label_names))
-        generator, discriminator = self.application.build_networks(*arguments)
-        average, _ = self.application.build_networks(*arguments)
-        average.set_weights(generator.get_weights())
+        with strategy.scope():
+            generator, discriminator = self.application.build_networks(*arguments)
+            average, _ = self.application.build_networks(*arguments)
+            average.set_weights(generator.get_weights())
         return AdversarialStep(
             Networks(generator, discriminator, average),
             self.application.build_loss(self.config),
             self.config.optimiser,
             seed=self.seed,
             mirror=self.config.trainer.mirror,
+            strategy=strategy,
         )
 
     def describe(self) -> str:
         """Return the settings, the size of the networks and the schedule, a line each."""
         networks = self.build_step().networks
-        lines = self.data_report.lines()
+        lines = [*self.data_report.lines(), *self.stopping_lines()]
         lines += [f"{key:45s} {value}" for key, value in self.settings().items()]
         for name, network in (("generator", networks.generator), ("discriminator", networks.discriminator)):
             lines.append(f"{name + ' parameters':45s} {network.count_params():,}")
@@ -124,21 +135,49 @@ class Training:
         Raises:
             MedsynthError: The folder, the data or the losses do not allow it.
         """
-        with RunFolder(results_dir, self.settings()) as folder:
+        distribution = start_distribution(self.config.schedule.num_gpus)
+        with self._folder(results_dir, distribution) as folder, distribution.explained():
             if folder.is_done:
                 folder.log(f"{results_dir} holds the finished training of these settings; nothing to do.")
                 return
-            for line in self.data_report.lines():
+            for line in (*self.data_report.lines(), *self.stopping_lines()):
                 folder.log(line, sys.stderr)
+            if distribution.num_replicas > 1:
+                folder.log(f"training on {distribution.describe()}")
             facts = {
                 "application": self.application.name,
                 "label_names": list(self.data.label_names),
                 "resolution": self.resolution,
                 "random_seed": self.seed,
             }
-            trainer = GanTrainer(folder, self.build_step(), self.data, self.config.schedule, self.config.trainer, facts)
-            final = trainer.train()
-            folder.log(f"final networks: {final} (the last weights)")
+            GanTrainer(
+                folder,
+                self.build_step(distribution.strategy),
+                self.data,
+                self.config.schedule,
+                self.config.trainer,
+                facts,
+                distribution,
+                self._build_stopping(results_dir),
+            ).train()
+
+    def _folder(self, results_dir: Path, distribution: Distribution) -> RunFolder | FollowedRun:
+        if distribution.is_chief:
+            return RunFolder(results_dir, self.settings())
+        return FollowedRun(results_dir, f"worker {distribution.worker}")
+
+    def stopping_lines(self) -> list[str]:
+        """Say so where the settings ask for FID and there is nothing to compute it with."""
+        stopping = self.config.stopping
+        if stopping.features == "none" or stopping.weights:
+            return []
+        return [
+            f"no weights for {stopping.features} (--set stopping.weights=PATH): FID is not measured, the training runs "
+            "to the end of its schedule, and the last networks are the final ones"
+        ]
+
+    def _build_stopping(self, results_dir: Path) -> FidStopping | None:
+        return None
 
 
 def prepare_training(
@@ -167,11 +206,8 @@ def prepare_training(
     """
     config = override(choose_preset(application.presets(resolution), preset), overrides)
     check_schedule(config.schedule, resolution)
-    if config.schedule.num_gpus != 1:
-        raise UsageError(
-            "Training runs on one device; --set schedule.num_gpus=1 keeps the schedule of a preset for several.",
-            received=f"schedule.num_gpus={config.schedule.num_gpus}",
-        )
+    application.build_loss(config)  # refuses settings that do not go together
+    check_devices(config.schedule.num_gpus)
     data_report = check_manifest(data_dir, allow_leak=allow_leak)
     data = ImagePyramid(
         data_dir / "train", resolution, smallest_resolution=config.schedule.initial_resolution, seed=seed

@@ -5,6 +5,7 @@ that a resumed training draws what the undisturbed one would have drawn.
 """
 
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -27,14 +28,23 @@ class Level(NamedTuple):
 
 
 class LossTerms(NamedTuple):
-    """A loss (float32 scalar) and the scalars worth showing, by name."""
+    """A loss (float32 scalar) and the scalars worth showing, by name.
+
+    A discriminator's also has its scores [N, 1], which adaptive augmentation watches.
+    """
 
     total: tf.Tensor
     metrics: dict[str, tf.Tensor]
+    real_scores: tf.Tensor | None = None
+    fake_scores: tf.Tensor | None = None
 
 
 class AdversarialLoss(Protocol):
     """What an application's loss.py provides."""
+
+    @property
+    def scores_have_a_zero(self) -> bool:
+        """Whether a score of 0 separates real from fake; not so in a Wasserstein loss, where only differences count."""
 
     def generator(
         self, generator: Any, discriminator: Any, latents: tf.Tensor, labels: tf.Tensor, level: Level
@@ -50,8 +60,17 @@ class AdversarialLoss(Protocol):
         latents: tf.Tensor,
         mix: tf.Tensor,
         level: Level,
+        gradient_scale: tf.Tensor | float = 1.0,
     ) -> LossTerms:
-        """Return the discriminator's loss for a batch of real images and their labels."""
+        """Return the discriminator's loss for a batch of real images and their labels.
+
+        `gradient_scale` multiplies scores before their gradients with respect to images are taken,
+        and divides those gradients: float16 needs it.
+        """
+
+
+# A loss multiplied by its scale, scalars to show, and the variables to differentiate it by.
+_Terms = tuple[tf.Tensor, dict[str, tf.Tensor], list[keras.Variable]]
 
 
 class _Purpose(enum.IntEnum):
@@ -127,24 +146,42 @@ class AdversarialStep:
     """Trains both networks on one batch; one graph per growth stage.
 
     Args:
-        networks: All weights built.
+        networks: All weights built, in the scope of the strategy.
         loss: The application's losses.
         config: Adam and averaging.
         seed: Of every random draw.
         mirror: Whether half of the real images are flipped left to right.
+        strategy: Of the devices that share each minibatch; the one in scope where not given.
     """
 
     def __init__(
-        self, networks: Networks, loss: AdversarialLoss, config: OptimiserConfig, *, seed: int, mirror: bool
+        self,
+        networks: Networks,
+        loss: AdversarialLoss,
+        config: OptimiserConfig,
+        *,
+        seed: int,
+        mirror: bool,
+        strategy: tf.distribute.Strategy | None = None,
     ) -> None:
         self.networks, self.loss, self.config = networks, loss, config
         self.seed, self.mirror = seed, mirror
-        self.optimisers = {
-            name: SkippingAdam(0.0, beta_1=config.beta_1, beta_2=config.beta_2, epsilon=config.epsilon, name=name)
-            for name in ("generator_adam", "discriminator_adam")
-        }
-        self.optimisers["generator_adam"].build(networks.generator.trainable_variables)
-        self.optimisers["discriminator_adam"].build(networks.discriminator.trainable_variables)
+        self.strategy = strategy or tf.distribute.get_strategy()
+        scales_loss = networks.generator.compute_dtype == "float16"
+        with self.strategy.scope():
+            self.optimisers = {
+                name: SkippingAdam(
+                    network.trainable_variables,
+                    beta_1=config.beta_1,
+                    beta_2=config.beta_2,
+                    epsilon=config.epsilon,
+                    scales_loss=scales_loss,
+                )
+                for name, network in (
+                    ("generator_adam", networks.generator),
+                    ("discriminator_adam", networks.discriminator),
+                )
+            }
         # Traced once per stage and minibatch: a graph holds the layers of its stage alone.
         self._graph = tf.function(self._run, autograph=False)
 
@@ -158,7 +195,7 @@ class AdversarialStep:
         found: dict[str, keras.Variable] = {}
         for name, network in self.networks.named().items():
             found |= {f"{name}/{key}": variable for key, variable in named_variables(network).items()}
-        # Keras gives an optimiser's variables no names of their own, but keeps their order.
+        # An optimiser's variables have no names of their own, but an order.
         for name, optimiser in self.optimisers.items():
             found |= {f"{name}/{i:03d}-{variable.name}": variable for i, variable in enumerate(optimiser.variables)}
         return found
@@ -173,25 +210,34 @@ class AdversarialStep:
         stage: int,
         fade: float,
         learning_rates: tuple[float, float],
+        stop: bool = False,
     ) -> dict[str, tf.Tensor]:
         """Do a discriminator step, update the average, do a generator step.
 
         Args:
-            images: uint8 [N, r, r, C] real images at the resolution of `stage`.
+            images: uint8 [N, r, r, C] real images at the resolution of `stage`, the global minibatch.
             labels: [N, L] of the real images.
             generator_labels: [N, L] for the generator's step.
             step: Number of this step from the start of training; seeds the random draws.
             stage: Whole part of the level of detail.
             fade: Its fraction.
             learning_rates: Of the generator's and of the discriminator's optimiser.
+            stop: Whether this process was asked to stop.
 
         Returns:
-            Scalars by name; `skipped` counts the non-finite updates among the two.
+            Scalars by name, over all devices; `skipped` counts the non-finite updates among the
+            two, `stop` is above 0 where any process was asked to stop.
         """
+        num_local = len(images) // self.strategy.num_replicas_in_sync
+
+        def share(context: tf.distribute.experimental.ValueContext) -> tuple[tf.Tensor, ...]:
+            first = context.replica_id_in_sync_group * num_local
+            rows = slice(first, first + num_local)
+            arrays = (images[rows], labels[rows], generator_labels[rows], np.float32(stop))
+            return tuple(tf.constant(array) for array in arrays)
+
         outcome: dict[str, tf.Tensor] = self._graph(
-            images=tf.constant(images),
-            labels=tf.constant(labels),
-            generator_labels=tf.constant(generator_labels),
+            self.strategy.experimental_distribute_values_from_function(share),
             step=tf.constant(step, tf.int64),
             stage=stage,
             fade=tf.constant(fade, tf.float32),
@@ -199,58 +245,118 @@ class AdversarialStep:
         )
         return outcome
 
-    def _seed(self, step: tf.Tensor, purpose: _Purpose) -> tf.Tensor:
-        return tf.stack([tf.constant(self.seed, tf.int64), step * len(_Purpose) + int(purpose)])
-
     def _run(
-        self,
-        images: tf.Tensor,
-        labels: tf.Tensor,
-        generator_labels: tf.Tensor,
-        step: tf.Tensor,
-        stage: int,
-        fade: tf.Tensor,
-        learning_rates: tf.Tensor,
+        self, shares: Any, step: tf.Tensor, stage: int, fade: tf.Tensor, learning_rates: tf.Tensor
     ) -> dict[str, tf.Tensor]:
-        networks, level = self.networks, Level(stage, fade)
-        num_images = images.shape[0]
-        latents_shape = (num_images, networks.generator.latent_size)
-        per_image = (num_images, 1, 1, 1)
-
-        # Real images as the networks see them.
-        reals = prepare_reals(images, networks.generator.resolution, fade)
-        if self.mirror:
-            coin = tf.random.stateless_uniform(per_image, self._seed(step, _Purpose.MIRROR))
-            reals = tf.where(coin < 0.5, reals, tf.reverse(reals, axis=[2]))
+        level = Level(stage, fade)
 
         # Discriminator.
-        latents = tf.random.stateless_normal(latents_shape, self._seed(step, _Purpose.DISCRIMINATOR_LATENTS))
-        mix = tf.random.stateless_uniform(per_image, self._seed(step, _Purpose.MIX))
-        with tf.GradientTape() as tape:
-            terms = self.loss.discriminator(
-                networks.generator, networks.discriminator, reals, labels, latents, mix, level
-            )
-        done = self._update("discriminator_adam", networks.discriminator, tape, terms.total, learning_rates[1])
-        metrics = {"discriminator": terms.total, **terms.metrics}
+        gradients, metrics = self._differentiate(self._discriminator_terms, shares, step, level)
+        done = self._update("discriminator_adam", gradients, metrics["discriminator"], learning_rates[1])
 
         # The average follows the generator as it was before its own update.
         keep = self.config.average_decay
-        for average, current in zip(networks.average.variables, networks.generator.variables, strict=True):
-            average.assign(current.value + (average.value - current.value) * keep)
+        pairs = zip(self.networks.average.variables, self.networks.generator.variables, strict=True)
+        for average, current in pairs:
+            self.strategy.extended.update(
+                average.value, lambda mine, other: mine.assign(other + (mine - other) * keep), args=(current.value,)
+            )
 
         # Generator.
-        latents = tf.random.stateless_normal(latents_shape, self._seed(step, _Purpose.GENERATOR_LATENTS))
-        with tf.GradientTape() as tape:
-            terms = self.loss.generator(networks.generator, networks.discriminator, latents, generator_labels, level)
-        done += self._update("generator_adam", networks.generator, tape, terms.total, learning_rates[0])
-        return metrics | {"generator": terms.total, **terms.metrics, "skipped": 2 - done}
+        gradients, more = self._differentiate(self._generator_terms, shares, step, level)
+        done += self._update("generator_adam", gradients, more["generator"], learning_rates[0])
+        return metrics | more | {"skipped": 2 - done}
 
-    def _update(
-        self, name: str, network: Any, tape: tf.GradientTape, loss: tf.Tensor, learning_rate: tf.Tensor
-    ) -> tf.Tensor:
-        """Apply a loss's gradients to one network and return 1 if that was done, else 0."""
-        optimiser = self.optimisers[name]
-        optimiser.learning_rate.assign(learning_rate)
-        variables = network.trainable_variables
-        gradients = tape.gradient(loss, [variable.value for variable in variables])
-        return tf.cast(optimiser.apply_if_finite(gradients, variables, loss), tf.int32)
+    def _discriminator_terms(self, share: Any, random: "_Random", level: Level) -> _Terms:
+        images, labels, _, stop = share
+        networks, scale = self.networks, self.optimisers["discriminator_adam"].loss_scale()
+        reals = prepare_reals(images, networks.generator.resolution, level.fade)
+        if self.mirror:
+            coin = random.uniform(_Purpose.MIRROR, (1, 1, 1))
+            reals = tf.where(coin < 0.5, reals, tf.reverse(reals, axis=[2]))
+        terms = self.loss.discriminator(
+            networks.generator,
+            networks.discriminator,
+            reals,
+            labels,
+            random.normal(_Purpose.DISCRIMINATOR_LATENTS, (networks.generator.latent_size,)),
+            random.uniform(_Purpose.MIX, (1, 1, 1)),
+            level,
+            scale,
+        )
+        metrics = {"discriminator": terms.total, "stop": stop, **terms.metrics}
+        return terms.total * scale, metrics, networks.discriminator.trainable_variables
+
+    def _generator_terms(self, share: Any, random: "_Random", level: Level) -> _Terms:
+        _, _, labels, _ = share
+        networks, scale = self.networks, self.optimisers["generator_adam"].loss_scale()
+        latents = random.normal(_Purpose.GENERATOR_LATENTS, (networks.generator.latent_size,))
+        terms = self.loss.generator(networks.generator, networks.discriminator, latents, labels, level)
+        metrics = {"generator": terms.total, **terms.metrics}
+        return terms.total * scale, metrics, networks.generator.trainable_variables
+
+    def _differentiate(
+        self, terms_of: Callable[..., _Terms], shares: Any, step: tf.Tensor, level: Level
+    ) -> tuple[list[Any], dict[str, tf.Tensor]]:
+        """Return a loss's gradients, added up over the devices, and its scalars, averaged over them."""
+        num_replicas = self.strategy.num_replicas_in_sync
+        names: list[str] = []
+        variables: list[keras.Variable] = []
+
+        def on_each_device(share: Any) -> tuple[dict[int, tf.Tensor], tf.Tensor]:
+            random = _Random(self.seed, step, share[0].shape[0])
+            with tf.GradientTape() as tape:
+                total, metrics, variables[:] = terms_of(share, random, level)
+                total = total / num_replicas
+            gradients = tape.gradient(total, [variable.value for variable in variables])
+            names[:] = metrics
+            scalars = tf.stack([tf.cast(metrics[name], tf.float32) for name in names]) / num_replicas
+            return {number: g for number, g in enumerate(gradients) if g is not None}, scalars
+
+        found, scalars = self.strategy.run(on_each_device, args=(shares,))
+        numbers = sorted(found)
+        summed = self.strategy.extended.batch_reduce_to(
+            tf.distribute.ReduceOp.SUM, [(found[number], variables[number].value) for number in numbers]
+        )
+        gradients: list[Any] = [None] * len(variables)
+        for number, gradient in zip(numbers, summed, strict=True):
+            gradients[number] = gradient
+        means = self.strategy.reduce(tf.distribute.ReduceOp.SUM, scalars, axis=None)
+        return gradients, dict(zip(names, tf.unstack(means, num=len(names)), strict=True))
+
+    def _update(self, name: str, gradients: list[Any], loss: tf.Tensor, learning_rate: tf.Tensor) -> tf.Tensor:
+        """Apply gradients to one network and return 1 if that was done, else 0."""
+        return tf.cast(self.optimisers[name].apply_if_finite(gradients, loss, learning_rate), tf.int32)
+
+
+class _Random:
+    """Draws for the images of one device, out of those for the global minibatch.
+
+    However many devices share a minibatch, each image gets the same numbers.
+
+    Args:
+        seed: Of the training.
+        step: Number of the step.
+        num_local: Images of this device.
+    """
+
+    def __init__(self, seed: int, step: tf.Tensor, num_local: int) -> None:
+        context = tf.distribute.get_replica_context()
+        self.seed, self.step, self.num_local = seed, step, num_local
+        self.num_replicas, self.replica = context.num_replicas_in_sync, context.replica_id_in_sync_group
+
+    def normal(self, purpose: _Purpose, shape: tuple[int, ...]) -> tf.Tensor:
+        """Return standard normal numbers [num_local, *shape]."""
+        return self._share(tf.random.stateless_normal, purpose, shape)
+
+    def uniform(self, purpose: _Purpose, shape: tuple[int, ...]) -> tf.Tensor:
+        """Return uniform numbers in [0, 1), [num_local, *shape]."""
+        return self._share(tf.random.stateless_uniform, purpose, shape)
+
+    def key(self, purpose: _Purpose) -> tf.Tensor:
+        """Return the seed of a purpose, int64 [2]."""
+        return tf.stack([tf.constant(self.seed, tf.int64), self.step * len(_Purpose) + int(purpose)])
+
+    def _share(self, draw: Callable[..., tf.Tensor], purpose: _Purpose, shape: tuple[int, ...]) -> tf.Tensor:
+        numbers = draw((self.num_replicas * self.num_local, *shape), self.key(purpose))
+        return numbers[self.replica * self.num_local :][: self.num_local]

@@ -158,7 +158,7 @@ def test_training_refuses_what_it_cannot_do(trained: Path, dataset: Path, tmp_pa
     assert "no images of 32x32. Resolutions in this folder: 4, 8, 16" in train_refused(dataset, new, resolution=32)
     assert "Did you mean cpu?" in train_refused(dataset, new, "--preset", "cpuu")
     assert "Did you mean schedule.total_kimg?" in train_refused(dataset, new, "--set", "schedule.totl_kimg=1")
-    assert "Training runs on one device" in train_refused(dataset, new, schedule__num_gpus=2)
+    assert "2 devices were asked for, and this machine has 1." in train_refused(dataset, new, schedule__num_gpus=2)
     assert not new.exists(), "nothing is written before the input is found good"
     line = train_refused(dataset, trained, optimiser__average_decay=0.5)
     assert "run with other settings" in line

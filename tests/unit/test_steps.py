@@ -17,15 +17,14 @@ from medsynth.training.optimizers import SkippingAdam
 def adam_pair() -> tuple[SkippingAdam, keras.Variable, keras.optimizers.Adam, keras.Variable]:
     ours, theirs = keras.Variable([1.0, -2.0]), keras.Variable([1.0, -2.0])
     options = {"beta_1": 0.5, "beta_2": 0.99, "epsilon": 1e-8}
-    optimisers = SkippingAdam(0.1, **options), keras.optimizers.Adam(0.1, **options)
-    optimisers[0].build([ours])
-    optimisers[1].build([theirs])
-    return optimisers[0], ours, optimisers[1], theirs
+    reference = keras.optimizers.Adam(0.1, **options)
+    reference.build([theirs])
+    return SkippingAdam([ours], **options), ours, reference, theirs
 
 
 def test_finite_steps_are_adams_own_and_others_leave_no_trace() -> None:
     ours, weight, theirs, expected = adam_pair()
-    apply = tf.function(lambda gradient, loss: ours.apply_if_finite([gradient], [weight], loss))
+    apply = tf.function(lambda gradient, loss: ours.apply_if_finite([gradient], loss, 0.1))
     for gradient, loss in (
         ([0.3, -0.1], 1.0),
         ([np.nan, 0.2], 1.0),
@@ -45,14 +44,31 @@ def test_finite_steps_are_adams_own_and_others_leave_no_trace() -> None:
     assert int(ours.iterations) == 2
 
 
-def test_starting_afresh_keeps_the_learning_rate() -> None:
-    ours, weight, _, _ = adam_pair()
-    ours.apply_if_finite([tf.constant([1.0, 1.0])], [weight], tf.constant(0.0))
+def test_starting_afresh_forgets_the_moments() -> None:
+    ours, _, _, _ = adam_pair()
+    ours.apply_if_finite([tf.constant([1.0, 1.0])], tf.constant(0.0), 0.1)
     assert any(np.any(variable.numpy() != 0) for variable in ours._velocities)
     ours.start_afresh()
     assert all(np.all(variable.numpy() == 0) for variable in (*ours._momentums, *ours._velocities))
     assert int(ours.iterations) == 0
-    assert float(ours.learning_rate) == pytest.approx(0.1)
+
+
+def test_the_loss_scale_follows_the_published_rule() -> None:
+    weight = keras.Variable([1.0])
+    optimiser = SkippingAdam([weight], beta_1=0.0, beta_2=0.99, epsilon=1e-8, scales_loss=True)
+    plain_weight = keras.Variable([1.0])
+    plain = SkippingAdam([plain_weight], beta_1=0.0, beta_2=0.99, epsilon=1e-8)
+    assert float(optimiser.loss_scale()) == 2.0**64
+    assert float(plain.loss_scale()) == 1.0
+    assert not bool(optimiser.apply_if_finite([tf.constant([np.inf])], tf.constant(1.0), 0.1))
+    assert float(optimiser.loss_scale()) == 2.0**63
+    assert float(weight[0]) == 1.0
+    gradient = tf.constant([0.25])
+    assert bool(optimiser.apply_if_finite([gradient * optimiser.loss_scale()], tf.constant(1.0), 0.1))
+    plain.apply_if_finite([gradient], tf.constant(1.0), 0.1)
+    assert float(weight[0]) == float(plain_weight[0]) < 1.0
+    np.testing.assert_allclose(optimiser.loss_scale(), 2.0**63.0005, rtol=1e-5)
+    assert optimiser.variables[1].name == "log2_loss_scale", "a resumed training keeps its scale"
 
 
 def tiny_step(seed: int = 1, mirror: bool = False) -> AdversarialStep:

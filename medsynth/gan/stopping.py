@@ -1,0 +1,57 @@
+"""When a GAN training ends before its schedule does: once FID no longer falls."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from medsynth.config import require_range
+
+
+@dataclass(frozen=True)
+class StoppingConfig:
+    """Settings of the early stop.
+
+    Attributes:
+        features: Extractor that FID is computed with, as `medsynth.metrics.features` names it; `none` trains
+            to the end of the schedule.
+        weights: File or folder of the extractor's weights.
+        every_ticks: Ticks between two measurements.
+        patience: Measurements in a row without a new minimum that end the training.
+        minimum_kimg: Nothing is measured before.
+        num_images: Real and synthetic images of a measurement.
+
+    Source: Schuette et al. 2021, configuration of the published runs.
+    """
+
+    features: str = "none"
+    weights: str = ""
+    every_ticks: int = 4
+    patience: int = 2
+    minimum_kimg: float = 7000.0
+    num_images: int = 10000
+
+    def __post_init__(self) -> None:
+        for name in ("every_ticks", "patience"):
+            require_range(f"stopping.{name}", getattr(self, name), 1)
+        require_range("stopping.num_images", self.num_images, 2)
+        require_range("stopping.minimum_kimg", self.minimum_kimg, 0)
+
+
+class FidStopping:
+    """Measures FID as the training goes and says when it is to end.
+
+    Args:
+        config: Settings.
+        measure: Maps the averaged generator to its FID.
+    """
+
+    def __init__(self, config: StoppingConfig, measure: Callable[[Any], float]) -> None:
+        self.config, self.measure = config, measure
+
+    def is_due(self, tick: int, kimg: float, lod: float) -> bool:
+        """Return whether FID is to be measured at this tick: at full resolution only."""
+        return tick % self.config.every_ticks == 0 and kimg >= self.config.minimum_kimg and lod == 0
+
+    def is_over(self, num_without_improvement: int) -> bool:
+        """Return whether the training is to end."""
+        return num_without_improvement >= self.config.patience
