@@ -1,6 +1,7 @@
 # make demo            the whole idea on built-in images; DATA=folder for your own, SEED=n, OUT=folder
 #                      DATASET_OPTIONS="--labels a,b" and the like for the dataset command
 # make test            every test
+# make test-slow       trainings killed at many random points; KILL_POINTS=n of each application, KILL_SEED=text
 # make lint            style and types
 # make bench           speed of a GAN training step, beside PyTorch, and of the dataset builder
 # make lock            renew requirements.lock from pyproject.toml
@@ -11,17 +12,21 @@ SEED ?= 1
 DATA ?=
 DATASET_OPTIONS ?=
 BENCH_VENV ?= .venv-bench
+KILL_POINTS ?= 10
 
 PYTHON_OF_VENV := $(VENV)/bin/python
 READY := $(VENV)/.medsynth-installed
 
-.PHONY: demo test lint format bench lock clean
+.PHONY: demo test test-slow lint format bench lock clean
 
 demo: $(READY)
 	$(PYTHON_OF_VENV) benchmark/demo.py '$(OUT)' --seed $(SEED) $(if $(DATA),--data '$(DATA)') $(if $(DATASET_OPTIONS),--dataset-options='$(DATASET_OPTIONS)')
 
 test: $(READY)
 	$(PYTHON_OF_VENV) -m pytest
+
+test-slow: $(READY)
+	KILL_POINTS=$(KILL_POINTS) $(PYTHON_OF_VENV) -m pytest -s tests/integration/test_killed_training.py
 
 lint: $(READY)
 	$(VENV)/bin/ruff check

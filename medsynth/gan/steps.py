@@ -5,6 +5,7 @@ that a resumed training draws what the undisturbed one would have drawn.
 """
 
 import enum
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -15,6 +16,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from medsynth.config import require_range
+from medsynth.gan.augment import AugmentConfig, adjusted_probability, augment, score_sign_mean
 from medsynth.gan.layers import downscale2d, upscale2d
 from medsynth.training.checkpoint import named_variables
 from medsynth.training.optimizers import SkippingAdam
@@ -80,6 +82,8 @@ class _Purpose(enum.IntEnum):
     DISCRIMINATOR_LATENTS = 1
     MIX = 2
     GENERATOR_LATENTS = 3
+    DISCRIMINATOR_AUGMENT = 4
+    GENERATOR_AUGMENT = 5
 
 
 @dataclass(frozen=True)
@@ -151,6 +155,7 @@ class AdversarialStep:
         config: Adam and averaging.
         seed: Of every random draw.
         mirror: Whether half of the real images are flipped left to right.
+        augmentation: How real and synthetic images are altered on their way to the discriminator.
         strategy: Of the devices that share each minibatch; the one in scope where not given.
     """
 
@@ -162,10 +167,12 @@ class AdversarialStep:
         *,
         seed: int,
         mirror: bool,
+        augmentation: AugmentConfig | None = None,
         strategy: tf.distribute.Strategy | None = None,
     ) -> None:
         self.networks, self.loss, self.config = networks, loss, config
         self.seed, self.mirror = seed, mirror
+        self.augmentation = augmentation or AugmentConfig()
         self.strategy = strategy or tf.distribute.get_strategy()
         scales_loss = networks.generator.compute_dtype == "float16"
         with self.strategy.scope():
@@ -182,6 +189,9 @@ class AdversarialStep:
                     ("discriminator_adam", networks.discriminator),
                 )
             }
+            # How often images are altered, and the sum of the scores' signs since that was last adjusted.
+            self._probability = keras.Variable(np.float32(self.augmentation.probability), trainable=False)
+            self._signs = keras.Variable(np.float32(0), trainable=False)
         # Traced once per stage and minibatch: a graph holds the layers of its stage alone.
         self._graph = tf.function(self._run, autograph=False)
 
@@ -198,6 +208,8 @@ class AdversarialStep:
         # An optimiser's variables have no names of their own, but an order.
         for name, optimiser in self.optimisers.items():
             found |= {f"{name}/{i:03d}-{variable.name}": variable for i, variable in enumerate(optimiser.variables)}
+        if self.augmentation.mode == "adaptive":
+            found |= {"augment/probability": self._probability, "augment/signs": self._signs}
         return found
 
     def __call__(
@@ -228,7 +240,7 @@ class AdversarialStep:
             Scalars by name, over all devices; `skipped` counts the non-finite updates among the
             two, `stop` is above 0 where any process was asked to stop.
         """
-        num_local = len(images) // self.strategy.num_replicas_in_sync
+        num_local = len(images) // self._num_replicas
 
         def share(context: tf.distribute.experimental.ValueContext) -> tuple[tf.Tensor, ...]:
             first = context.replica_id_in_sync_group * num_local
@@ -253,6 +265,8 @@ class AdversarialStep:
         # Discriminator.
         gradients, metrics = self._differentiate(self._discriminator_terms, shares, step, level)
         done = self._update("discriminator_adam", gradients, metrics["discriminator"], learning_rates[1])
+        if self.augmentation.mode == "adaptive":
+            metrics["augment_probability"] = self._adjust_augmentation(metrics["augment_signs"], shares, step)
 
         # The average follows the generator as it was before its own update.
         keep = self.config.average_decay
@@ -276,7 +290,7 @@ class AdversarialStep:
             reals = tf.where(coin < 0.5, reals, tf.reverse(reals, axis=[2]))
         terms = self.loss.discriminator(
             networks.generator,
-            networks.discriminator,
+            self._augmented(random, _Purpose.DISCRIMINATOR_AUGMENT),
             reals,
             labels,
             random.normal(_Purpose.DISCRIMINATOR_LATENTS, (networks.generator.latent_size,)),
@@ -285,21 +299,58 @@ class AdversarialStep:
             scale,
         )
         metrics = {"discriminator": terms.total, "stop": stop, **terms.metrics}
+        if self.augmentation.mode == "adaptive":
+            has_zero = self.loss.scores_have_a_zero
+            metrics["augment_signs"] = score_sign_mean(terms.real_scores, terms.fake_scores, has_zero)
         return terms.total * scale, metrics, networks.discriminator.trainable_variables
 
     def _generator_terms(self, share: Any, random: "_Random", level: Level) -> _Terms:
         _, _, labels, _ = share
         networks, scale = self.networks, self.optimisers["generator_adam"].loss_scale()
         latents = random.normal(_Purpose.GENERATOR_LATENTS, (networks.generator.latent_size,))
-        terms = self.loss.generator(networks.generator, networks.discriminator, latents, labels, level)
+        discriminator = self._augmented(random, _Purpose.GENERATOR_AUGMENT)
+        terms = self.loss.generator(networks.generator, discriminator, latents, labels, level)
         metrics = {"generator": terms.total, **terms.metrics}
         return terms.total * scale, metrics, networks.generator.trainable_variables
+
+    def _augmented(self, random: "_Random", purpose: _Purpose) -> Callable[..., Any]:
+        """Return the discriminator, seeing each batch altered in its own way if augmentation is on."""
+        discriminator: Callable[..., Any] = self.networks.discriminator
+        if self.augmentation.mode == "off":
+            return discriminator
+        calls = itertools.count()
+
+        def judge(images: tf.Tensor, *more: Any, **level: Any) -> Any:
+            key = tf.random.experimental.stateless_fold_in(random.key(purpose), next(calls))
+            place = {"first": random.first, "num_global": random.num_global}
+            return discriminator(
+                augment(images, self._probability.value, key, self.augmentation, **place), *more, **level
+            )
+
+        return judge
+
+    def _adjust_augmentation(self, signs: tf.Tensor, shares: Any, step: tf.Tensor) -> tf.Tensor:
+        """Add a step's mean sign to the sum and, every few steps, move the probability; return it."""
+        interval = self.augmentation.interval
+        num_images = self.strategy.experimental_local_results(shares)[0][0].shape[0] * self._num_replicas
+        total = self._signs.value + signs
+        is_due = tf.equal((step + 1) % interval, 0)
+        moved = adjusted_probability(
+            self._probability.value, total / interval, num_images * interval, self.augmentation
+        )
+        self._probability.assign(tf.where(is_due, moved, self._probability.value))
+        self._signs.assign(tf.where(is_due, 0.0, total))
+        return tf.identity(self._probability.value)
+
+    @property
+    def _num_replicas(self) -> int:
+        return int(self.strategy.num_replicas_in_sync)
 
     def _differentiate(
         self, terms_of: Callable[..., _Terms], shares: Any, step: tf.Tensor, level: Level
     ) -> tuple[list[Any], dict[str, tf.Tensor]]:
         """Return a loss's gradients, added up over the devices, and its scalars, averaged over them."""
-        num_replicas = self.strategy.num_replicas_in_sync
+        num_replicas = self._num_replicas
         names: list[str] = []
         variables: list[keras.Variable] = []
 
@@ -343,7 +394,8 @@ class _Random:
     def __init__(self, seed: int, step: tf.Tensor, num_local: int) -> None:
         context = tf.distribute.get_replica_context()
         self.seed, self.step, self.num_local = seed, step, num_local
-        self.num_replicas, self.replica = context.num_replicas_in_sync, context.replica_id_in_sync_group
+        self.num_global = context.num_replicas_in_sync * num_local
+        self.first = context.replica_id_in_sync_group * num_local
 
     def normal(self, purpose: _Purpose, shape: tuple[int, ...]) -> tf.Tensor:
         """Return standard normal numbers [num_local, *shape]."""
@@ -358,5 +410,5 @@ class _Random:
         return tf.stack([tf.constant(self.seed, tf.int64), self.step * len(_Purpose) + int(purpose)])
 
     def _share(self, draw: Callable[..., tf.Tensor], purpose: _Purpose, shape: tuple[int, ...]) -> tf.Tensor:
-        numbers = draw((self.num_replicas * self.num_local, *shape), self.key(purpose))
-        return numbers[self.replica * self.num_local :][: self.num_local]
+        numbers = draw((self.num_global, *shape), self.key(purpose))
+        return numbers[self.first :][: self.num_local]

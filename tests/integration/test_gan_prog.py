@@ -1,9 +1,6 @@
 """GAN_prog's scripts from data to synthetic images, killed and resumed, and with bad input."""
 
-import os
-import signal
 import subprocess
-import time
 from pathlib import Path
 
 import numpy as np
@@ -95,41 +92,6 @@ def test_inference_is_fixed_by_its_seed(trained: Path, dataset: Path) -> None:
     other = path.read_bytes()
     assert run_script("GAN_prog/test.py", "test", dataset, trained, 3, RESOLUTION).returncode == 0
     assert path.read_bytes() == before != other
-
-
-def final_weights(results: Path) -> dict[str, np.ndarray]:
-    found = {}
-    for name in ("generator", "discriminator", "average"):
-        arrays, _ = read_arrays(results / "network-final" / f"{name}.safetensors")
-        found |= {f"{name}/{key}": value for key, value in arrays.items()}
-    return found
-
-
-@pytest.mark.parametrize("num_ticks", [2, 6], ids=["before-growing", "while-fading"])
-def test_a_killed_training_goes_on_to_the_same_weights(
-    trained: Path, dataset: Path, tmp_path: Path, num_ticks: int
-) -> None:
-    results = tmp_path / "results"
-    command = script_command("GAN_prog/train.py", "train", dataset, results, 3, RESOLUTION, *options())
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 200
-    while time.monotonic() < deadline and process.poll() is None:
-        log = results / "log.txt"
-        if log.exists() and log.read_text().count("tick ") >= num_ticks:
-            break
-        time.sleep(0.005)
-    assert process.poll() is None, "the training was to be killed in its middle"
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    assert not (results / "_training-done.txt").exists()
-
-    again = run_script(*("GAN_prog/train.py", "train", dataset, results, 3, RESOLUTION), *options())
-    assert again.returncode == 0, again.stderr
-    assert "going on from" in again.stdout
-    undisturbed, resumed = final_weights(trained), final_weights(results)
-    assert undisturbed.keys() == resumed.keys()
-    for name, value in undisturbed.items():
-        np.testing.assert_array_equal(resumed[name], value, err_msg=name)
 
 
 def test_a_finished_training_is_not_repeated(trained: Path, dataset: Path) -> None:

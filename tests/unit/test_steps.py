@@ -8,6 +8,7 @@ import tensorflow as tf
 from GAN_prog.application import APPLICATION, build_networks
 from GAN_prog.config import NetworkConfig, ProgressiveConfig, presets
 from medsynth.errors import UsageError
+from medsynth.gan.augment import AugmentConfig
 from medsynth.gan.losses import label_cross_entropy
 from medsynth.gan.schedule import RemainingTime, ScheduleConfig, check_schedule, schedule_at
 from medsynth.gan.steps import AdversarialStep, Networks, OptimiserConfig
@@ -71,7 +72,7 @@ def test_the_loss_scale_follows_the_published_rule() -> None:
     assert optimiser.variables[1].name == "log2_loss_scale", "a resumed training keeps its scale"
 
 
-def tiny_step(seed: int = 1, mirror: bool = False) -> AdversarialStep:
+def tiny_step(seed: int = 1, mirror: bool = False, augmentation: AugmentConfig | None = None) -> AdversarialStep:
     keras.utils.set_random_seed(seed)
     config = ProgressiveConfig(network=NetworkConfig(fmap_base=64, fmap_max=8))
     pairs = [build_networks(config, 16, 1, 3) for _ in range(2)]
@@ -81,6 +82,7 @@ def tiny_step(seed: int = 1, mirror: bool = False) -> AdversarialStep:
         OptimiserConfig(average_decay=0.5),
         seed=seed,
         mirror=mirror,
+        augmentation=augmentation,
     )
 
 
@@ -181,3 +183,29 @@ def test_the_time_left_foresees_that_larger_images_take_longer() -> None:
     remaining.add(16, 0.02)
     assert remaining.seconds(1000) == pytest.approx(20 + 60, rel=0.02)
     assert remaining.seconds(3000) == 0
+
+
+def test_augmentation_alters_what_the_discriminator_sees() -> None:
+    plain, altered, again = (
+        run(tiny_step(augmentation=config)) for config in (None, *[AugmentConfig(mode="fixed", probability=1.0)] * 2)
+    )
+    assert altered == again
+    assert altered["skipped"] == 0
+    assert altered["mixed_norms"] != pytest.approx(plain["mixed_norms"], rel=1e-3)
+    assert altered["generator"] != pytest.approx(plain["generator"], rel=1e-3)
+
+
+def test_the_probability_follows_the_discriminator_every_few_steps() -> None:
+    # 8 images a step, 2 steps an adjustment: 16 images of 80 for the way from 0 to 1.
+    config = AugmentConfig(mode="adaptive", probability=0.5, speed_kimg=0.08, interval=2)
+    step = tiny_step(augmentation=config)
+    outcomes = [run(step, number) for number in range(6)]
+    probabilities = [outcome["augment_probability"] for outcome in outcomes]
+    assert probabilities[0] == 0.5
+    for first in (1, 3):
+        signs = np.mean([outcome["augment_signs"] for outcome in outcomes[first - 1 : first + 1]])
+        before = probabilities[first - 1]
+        assert probabilities[first] == pytest.approx(np.clip(before + 0.2 * np.sign(signs - 0.6), 0, 1))
+        assert probabilities[first + 1] == probabilities[first], "between two adjustments it stays"
+    names = set(step.variables())
+    assert {"augment/probability", "augment/signs"} <= names, "a resumed training keeps them"

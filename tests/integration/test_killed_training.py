@@ -1,0 +1,157 @@
+"""A GAN training killed anywhere goes on by the same command, and ends with the same weights bit for bit.
+
+KILL_POINTS is the number of random points of each application: 1 by default, 10 in `make test-slow`.
+"""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from medsynth.training.checkpoint import read_arrays
+from tests.commands import run_script, script_command
+from tests.toy_data import write_toy_dataset
+
+RESOLUTION, SEED = 16, 3
+NUM_POINTS = int(os.environ.get("KILL_POINTS", "1"))
+COMMON = {
+    "network.fmap_base": 64,
+    "network.fmap_max": 8,
+    "network.precision": "float32",
+    "schedule.minibatch_base": 8,
+    "schedule.default_tick_kimg": 0.064,
+    "schedule.tick_kimg": "{}",
+    "trainer.snapshot_ticks": 4,
+    "trainer.max_grid_images": 32,
+}
+APPS = {
+    # Grows from 8x8 to 16x16, and every reset of Adam falls on the end of a tick: a kill may fall on it, too.
+    "GAN_prog": {
+        "schedule.total_kimg": 1.6,
+        "schedule.training_kimg": 0.608,
+        "schedule.transition_kimg": 0.608,
+        "schedule.minibatch_by_resolution": "{}",
+    },
+    "GAN_cpd": {"schedule.total_kimg": 1.6, "loss.discriminator": "logistic_r", "loss.generator": "logistic_ns"},
+}
+
+
+def arguments(app: str, dataset: Path, results: Path) -> tuple[object, ...]:
+    settings = [part for key, value in (COMMON | APPS[app]).items() for part in ("--set", f"{key}={value}")]
+    return (f"{app}/train.py", "train", dataset, results, SEED, RESOLUTION, "--preset", "cpu", *settings)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_toy_dataset(tmp_path_factory.mktemp("data"), resolution=RESOLUTION)
+
+
+def ticks(results: Path) -> list[int]:
+    return [json.loads(line)["images_seen"] for line in (results / "stats.jsonl").read_text().splitlines()]
+
+
+def final_weights(results: Path) -> dict[str, np.ndarray]:
+    found = {}
+    for name in ("generator", "discriminator", "average"):
+        arrays, _ = read_arrays(results / "network-final" / f"{name}.safetensors")
+        found |= {f"{name}/{key}": value for key, value in arrays.items()}
+    return found
+
+
+def wait_for(path: Path, process: subprocess.Popen) -> None:
+    deadline = time.monotonic() + 200
+    while not path.exists():
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.005)
+
+
+def start(app: str, dataset: Path, results: Path) -> subprocess.Popen:
+    """Start a training and wait until its first steps are near."""
+    command = script_command(*arguments(app, dataset, results))
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for(results / "fakes000000.png", process)
+    return process
+
+
+@pytest.fixture(scope="module", params=APPS)
+def undisturbed(
+    request: pytest.FixtureRequest, dataset: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, dict[str, np.ndarray], float]:
+    """The application, the weights that it ends with, and the seconds from its first picture to its end."""
+    results = tmp_path_factory.mktemp(request.param) / "results"
+    process = start(request.param, dataset, results)
+    begin = time.monotonic()
+    _, err = process.communicate()
+    assert process.returncode == 0, err
+    return request.param, final_weights(results), time.monotonic() - begin
+
+
+def require_same_end(undisturbed: tuple[str, dict[str, np.ndarray], float], dataset: Path, results: Path) -> str:
+    """Run the same command again and compare the weights; return what it printed."""
+    app, expected, _ = undisturbed
+    again = run_script(*arguments(app, dataset, results))
+    assert again.returncode == 0, again.stderr
+    weights = final_weights(results)
+    assert weights.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_array_equal(weights[name], value, err_msg=name)
+    assert ticks(results) == list(range(64, 1601, 64)), "one line a tick, none of them twice"
+    return again.stdout
+
+
+@pytest.mark.parametrize("point", range(NUM_POINTS))
+def test_a_run_killed_at_a_random_point_ends_with_the_same_weights(
+    undisturbed: tuple, dataset: Path, tmp_path: Path, point: int
+) -> None:
+    app, _, seconds = undisturbed
+    draw = random.Random(f"{app} {point} {os.environ.get('KILL_SEED', '')}")
+    results = tmp_path / "results"
+    process = start(app, dataset, results)
+    delay = draw.uniform(0, 0.95) * seconds
+    time.sleep(delay)
+    was_running = process.poll() is None
+    process.kill()
+    process.communicate()
+    states = sorted(path.name for path in results.glob("training-state-*"))
+    is_done = (results / "_training-done.txt").exists()
+    print(f"{app}: killed after {delay:.2f} of {seconds:.2f} s, running: {was_running}, states: {states}")
+    assert is_done != was_running or not was_running
+    out = require_same_end(undisturbed, dataset, results)
+    assert ("going on from" in out) == (bool(states) and not is_done)
+
+
+def test_a_run_asked_to_stop_saves_its_state_at_once(undisturbed: tuple, dataset: Path, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    process = start(undisturbed[0], dataset, results)
+    wait_for(results / "stats.jsonl", process)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=100)
+    assert process.returncode == 143, err
+    assert "stopped by SIGTERM; the state at" in err
+    assert "Traceback" not in err
+    assert not (results / "_training-done.txt").exists()
+    assert "going on from" in require_same_end(undisturbed, dataset, results)
+
+
+def test_a_truncated_state_is_passed_over_for_the_one_before(undisturbed: tuple, dataset: Path, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    process = start(undisturbed[0], dataset, results)
+    deadline = time.monotonic() + 200
+    while len(states := sorted(results.glob("training-state-*.safetensors"))) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    process.kill()
+    process.communicate()
+    newest = sorted(results.glob("training-state-*.safetensors"))[-1]
+    assert len(states) == 2
+    newest.write_bytes(newest.read_bytes()[:-100])
+    out = require_same_end(undisturbed, dataset, results)
+    assert "passed over a damaged state" in out
+    assert newest.name in out
