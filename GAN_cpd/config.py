@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from GAN_cpd.loss import LossConfig
 from GAN_cpd.networks import Architecture
 from medsynth.config import require_range
+from medsynth.gan.augment import AugmentConfig
 from medsynth.gan.schedule import ScheduleConfig
 from medsynth.gan.steps import OptimiserConfig
 from medsynth.gan.stopping import StoppingConfig
@@ -48,6 +49,7 @@ class ConditionalConfig:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     stopping: StoppingConfig = field(default_factory=StoppingConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
 
 
 # Resolution: GPUs it was run on, kimg in all, kimg before the first FID.

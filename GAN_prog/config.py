@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from GAN_prog.loss import LossConfig
 from medsynth.config import require_range
 from medsynth.errors import UsageError
+from medsynth.gan.augment import AugmentConfig
 from medsynth.gan.schedule import ScheduleConfig
 from medsynth.gan.steps import OptimiserConfig
 from medsynth.gan.stopping import StoppingConfig
@@ -44,6 +45,7 @@ class ProgressiveConfig:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     stopping: StoppingConfig = field(default_factory=StoppingConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
 
 
 # Resolution: GPUs it was run on, kimg of a training phase (a fade takes as long), kimg in all, kimg before the first

@@ -12,7 +12,10 @@ APPS = sorted(
     for path in ROOT.iterdir()
     if path.name.startswith(("GAN_", "classifier_")) or path.name in ("build_dataset", "benchmark")
 )
-SCRIPT_NAMES = ("train.py", "test.py", "evaluate.py", "dataset_tool.py", "compare.py", "demo.py", "nn.py", "cxpl.py")
+SCRIPT_NAMES = (
+    *("train.py", "test.py", "evaluate.py", "generate.py", "export.py", "dataset_tool.py"),
+    *("compare.py", "seeds.py", "demo.py", "nn.py", "cxpl.py"),
+)
 SCRIPTS = [ROOT / app / name for app in APPS for name in SCRIPT_NAMES if (ROOT / app / name).is_file()]
 MODULES = sorted(path for top in ("medsynth", *APPS) for path in (ROOT / top).rglob("*.py"))
 

@@ -13,15 +13,20 @@ import tensorflow as tf
 from medsynth.config import choose_preset, flatten, override
 from medsynth.data.manifest import DataReport, check_manifest
 from medsynth.data.pyramid import ImagePyramid
-from medsynth.errors import UsageError
-from medsynth.gan.sampling import write_inference
+from medsynth.errors import NetworkError, UsageError
+from medsynth.gan.augment import AugmentConfig, check_augment
+from medsynth.gan.sampling import draw_latents, make_sampler, sample_all, write_inference
 from medsynth.gan.schedule import ScheduleConfig, check_schedule, schedule_at
 from medsynth.gan.steps import AdversarialLoss, AdversarialStep, Networks, OptimiserConfig
 from medsynth.gan.stopping import FidStopping, StoppingConfig
-from medsynth.gan.trainer import FINAL_FOLDER, GanTrainer, TrainerConfig
+from medsynth.gan.trained import open_generator
+from medsynth.gan.trainer import GanTrainer, TrainerConfig
+from medsynth.metrics.features import RANDOM, load_extractor, require_extractor
+from medsynth.metrics.fid_watcher import FidWatcher
 from medsynth.runs import FollowedRun, RunFolder
-from medsynth.training.checkpoint import load_network
 from medsynth.training.distribution import Distribution, check_devices, start_distribution
+
+METRICS_CACHE = Path("metrics") / "cache"
 
 
 class GanConfig(Protocol):
@@ -33,6 +38,7 @@ class GanConfig(Protocol):
     schedule: ScheduleConfig
     trainer: TrainerConfig
     stopping: StoppingConfig
+    augment: AugmentConfig
 
 
 @dataclass(frozen=True)
@@ -109,6 +115,7 @@ class Training:
             self.config.optimiser,
             seed=self.seed,
             mirror=self.config.trainer.mirror,
+            augmentation=self.config.augment,
             strategy=strategy,
         )
 
@@ -158,7 +165,7 @@ class Training:
                 self.config.trainer,
                 facts,
                 distribution,
-                self._build_stopping(results_dir),
+                self._build_stopping(folder),
             ).train()
 
     def _folder(self, results_dir: Path, distribution: Distribution) -> RunFolder | FollowedRun:
@@ -169,15 +176,30 @@ class Training:
     def stopping_lines(self) -> list[str]:
         """Say so where the settings ask for FID and there is nothing to compute it with."""
         stopping = self.config.stopping
-        if stopping.features == "none" or stopping.weights:
+        if stopping.features in ("none", RANDOM) or stopping.weights:
             return []
         return [
             f"no weights for {stopping.features} (--set stopping.weights=PATH): FID is not measured, the training runs "
             "to the end of its schedule, and the last networks are the final ones"
         ]
 
-    def _build_stopping(self, results_dir: Path) -> FidStopping | None:
-        return None
+    def _build_stopping(self, folder: RunFolder | FollowedRun) -> FidStopping | None:
+        """Compute the real images' part of FID; the other processes of a training only hear its values."""
+        stopping = self.config.stopping
+        if stopping.features == "none" or (stopping.features != RANDOM and not stopping.weights):
+            return None
+        if isinstance(folder, FollowedRun):
+            return FidStopping(stopping, lambda _: 0.0)
+        reals, labels = self.data.first_images(min(stopping.num_images, self.data.num_images))
+        extractor = load_extractor(stopping.features, Path(stopping.weights) if stopping.weights else None)
+        watcher = FidWatcher(extractor, reals, folder.path / METRICS_CACHE)
+        folder.log(f"FID on {len(reals):,} images, {watcher.label}, every {stopping.every_ticks} ticks")
+
+        def measure(generator: Any) -> float:
+            latents = draw_latents(self.seed, len(labels), generator.latent_size)
+            return watcher.value(sample_all(make_sampler(generator), latents, labels))
+
+        return FidStopping(stopping, measure)
 
 
 def prepare_training(
@@ -208,10 +230,13 @@ def prepare_training(
     check_schedule(config.schedule, resolution)
     application.build_loss(config)  # refuses settings that do not go together
     check_devices(config.schedule.num_gpus)
+    if config.stopping.features != "none" and config.stopping.weights:
+        require_extractor(config.stopping.features, Path(config.stopping.weights))
     data_report = check_manifest(data_dir, allow_leak=allow_leak)
     data = ImagePyramid(
         data_dir / "train", resolution, smallest_resolution=config.schedule.initial_resolution, seed=seed
     )
+    check_augment(config.augment, data.num_channels)
     return Training(application, config, data, seed, resolution, data_report)
 
 
@@ -233,12 +258,19 @@ def run_inference(
     Raises:
         MedsynthError: No network, one of another resolution, or other labels.
     """
-    folder = results_dir if results_dir.suffix == ".pkl" else results_dir / FINAL_FOLDER
-    generator, facts = load_network(folder, "average", application.generator_classes)
+    trained = open_generator(application.generator_classes, results_dir)
+    generator, facts = trained.network, trained.facts
     if generator.resolution != resolution:
         raise UsageError(
-            f"The network in {folder} makes images of {generator.resolution}x{generator.resolution}.",
+            f"The network in {results_dir} makes images of {generator.resolution}x{generator.resolution}.",
             received=f"resolution {resolution}",
+        )
+    if trained.lod > 0:
+        raise NetworkError(
+            "The training ended before the networks had grown to full resolution; train with a longer "
+            "schedule.total_kimg.",
+            received=f"level of detail {trained.lod:.2f}",
+            path=results_dir,
         )
     return write_inference(
         data_dir,

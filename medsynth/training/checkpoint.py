@@ -62,7 +62,11 @@ def read_arrays(path: Path) -> tuple[Arrays, dict[str, Any]]:
         raise NetworkError("A .safetensors file was expected here.", received="no such file", path=path) from None
     except (SafetensorError, OSError, ValueError) as error:
         raise NetworkError("The file is damaged or was cut off.", received=error, path=path) from None
-    if metadata.get("sha256", "") != _digest(arrays):
+    if "sha256" not in metadata:
+        raise NetworkError(
+            "The file has no checksum; it was not written by this version.", received="no sha256", path=path
+        )
+    if metadata["sha256"] != _digest(arrays):
         raise NetworkError(
             "The file is damaged: its weights have another checksum.", received="changed bytes", path=path
         )

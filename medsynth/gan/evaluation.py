@@ -1,0 +1,209 @@
+"""Metrics of the networks in a GAN's results folder, on images that they make with the labels of real ones."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from medsynth.data.labels import read_label_table, read_patients, read_split_labels, record_order
+from medsynth.data.pyramid import open_records
+from medsynth.data.tfrecords import Images
+from medsynth.errors import DataError, NetworkError
+from medsynth.files import require_folder
+from medsynth.gan.application import GanApplication
+from medsynth.gan.metrics_record import MetricsRecord, RealImages
+from medsynth.gan.sampling import Floats, draw_latents
+from medsynth.gan.trained import SNAPSHOT_PREFIX, TrainedGenerator, open_generator
+from medsynth.gan.trainer import FINAL_FOLDER
+from medsynth.metrics.cache import FeatureCache
+from medsynth.metrics.catalogue import ALL, MetricsRequest
+from medsynth.metrics.evaluate import ImageSet, evaluate, metric_groups
+from medsynth.metrics.features import Extractor, load_extractor
+from medsynth.progress import Progress
+
+METRICS_FOLDER, CACHE_FOLDER = "metrics", "cache"
+_BLOCK_SIZE = 64  # images per call of the generator
+
+
+def evaluate_networks(
+    application: GanApplication, data_dir: Path, results_dir: Path, request: MetricsRequest
+) -> tuple[str, list[Path]]:
+    """Compute metrics of one or all networks of a training and write them to results_dir/metrics.
+
+    A metric of a network that is there already, from the same weights and images, is not computed again; so a run
+    that was stopped goes on, and more metrics or snapshots can be added.
+
+    Args:
+        application: Which GAN.
+        data_dir: A dataset made by build_dataset.
+        results_dir: Of the training.
+        request: What to compute.
+
+    Returns:
+        The table as text, and the files that were written.
+
+    Raises:
+        MedsynthError: No network, no data, other labels or resolution, too few images, or no weights.
+    """
+    networks = find_networks(results_dir, request.snapshots)
+    first = _open(application, networks[0])
+    reals = draw_reals(data_dir / request.split, first, request)
+    extractor = load_extractor(request.features, request.weights) if request.needs_features else None
+    record = MetricsRecord(results_dir / METRICS_FOLDER, application.name, request, reals)
+    for line in record.note(extractor):
+        print(line, file=sys.stderr)
+    work = {folder: record.missing(folder, request.metrics, extractor) for folder in networks}
+    num_todo = sum(bool(missing) for missing in work.values())
+    print(
+        f"{num_todo} of {len(networks)} networks to evaluate, {len(reals.images):,} images each; the rest is in "
+        f"{record.path}",
+        file=sys.stderr,
+    )
+    if num_todo:
+        progress = Progress("metrics", num_todo * len(reals.images), "synthetic images")
+        session = _Session(request, reals, extractor, record, progress)
+        for folder, missing in work.items():
+            if missing:
+                session.evaluate(_open(application, folder), folder, missing)
+        progress.close()
+    return record.write([folder.name for folder in networks], request.metrics)
+
+
+def find_networks(results_dir: Path, which: str) -> list[Path]:
+    """Return the folders of the networks: network-final, or every snapshot, the newest first.
+
+    Raises:
+        DataError: No such results folder.
+        NetworkError: It holds no such network.
+    """
+    require_folder(results_dir, "the results of a GAN's training")
+    pattern = f"{SNAPSHOT_PREFIX}*" if which == ALL else FINAL_FOLDER
+    # Six digits, so that names sort as numbers do; a longer number is a newer snapshot.
+    found = sorted(results_dir.glob(pattern), key=lambda path: (len(path.name), path.name), reverse=True)
+    if not found:
+        raise NetworkError(f"A folder {pattern} was expected here.", received="no such folder", path=results_dir)
+    return found
+
+
+def _open(application: GanApplication, folder: Path) -> TrainedGenerator:
+    number = folder.name.removeprefix(SNAPSHOT_PREFIX)
+    return open_generator(application.generator_classes, folder.parent, int(number) if number.isdigit() else None)
+
+
+def draw_reals(split_folder: Path, generator: TrainedGenerator, request: MetricsRequest) -> RealImages:
+    """Draw the real images of a comparison, the same ones for the same seed.
+
+    Patients are drawn, and their images taken together: so the images of the floor are of other patients (but for
+    one at most, where every image is used), and an interval leaves out whole patients.
+
+    Raises:
+        DataError: No images of the generator's resolution, channels or labels, or too few.
+    """
+    require_folder(split_folder, "TFRecords, labels and a csv made by build_dataset")
+    split = read_split_labels(split_folder)
+    if generator.label_names and split.names != generator.label_names:
+        raise DataError(
+            f"The network was trained with the labels {', '.join(generator.label_names)}; the data must have the same.",
+            received=", ".join(split.names),
+            path=split_folder,
+        )
+    network = generator.network
+    records = open_records(split_folder, network.resolution, expected_num=len(split.values))
+    if records.shape[2] != network.num_channels:
+        raise DataError(
+            f"The network makes images of {network.num_channels} channel(s); the data must have as many.",
+            received=f"{records.shape[2]} channel(s)",
+            path=records.path,
+        )
+    num_images = request.require_fitting(len(records), network.resolution, split_folder)
+    patients = read_patients(split_folder, read_label_table(split_folder).paths)
+    order = _draw_order(patients, len(records), request.seed)
+    chosen = order[:num_images]
+    labels = split.values[chosen] if generator.label_names else np.zeros((num_images, 0), np.float32)
+    return RealImages(
+        images=records.read(chosen),
+        labels=labels,
+        others=records.read(order[-num_images:]) if request.with_floor else None,
+        num_in_split=len(records),
+        grouped_by="image" if patients is None else "patient",
+    )
+
+
+def _draw_order(patients: Sequence[str] | None, num_records: int, seed: int) -> npt.NDArray[np.int64]:
+    """Return a random order of the records [N] in which those of a patient stand together.
+
+    Args:
+        patients: Of every csv row, [N]; None where they are not known.
+        num_records: N.
+        seed: The same seed gives the same order.
+    """
+    rng = np.random.default_rng(seed)
+    if patients is None:
+        return rng.permutation(num_records)
+    _, clusters = np.unique(np.asarray(patients)[record_order(num_records)], return_inverse=True)
+    ranks = rng.permutation(int(clusters.max()) + 1)
+    return np.argsort(ranks[clusters], kind="stable")
+
+
+class _Session:
+    """Evaluates one network after the other on the same real images."""
+
+    def __init__(
+        self,
+        request: MetricsRequest,
+        reals: RealImages,
+        extractor: Extractor | None,
+        record: MetricsRecord,
+        progress: Progress,
+    ) -> None:
+        self.request, self.extractor, self.record, self.progress = request, extractor, record, progress
+        self.reals = reals
+        cache = FeatureCache(record.path.parent / CACHE_FOLDER)
+        self.real = self._image_set(reals.images, "real images", cache)
+        self.other = None if reals.others is None else self._image_set(reals.others, "other real images", cache)
+
+    def evaluate(self, generator: TrainedGenerator, folder: Path, missing: Sequence[str]) -> None:
+        """Make a network's images, compute the metrics that are missing, and record each group at once."""
+        fake = self._generate(generator, folder.name)
+        for group in metric_groups(missing):
+            self.progress.advance(0, f"{folder.name}: {', '.join(group)}")
+            if self.other is not None and not self.record.has_floor(group, self.extractor):
+                floor = evaluate(group, self.real, self.other, seed=self.request.seed, num_blocks=0)
+                self.record.add_floor({name: one.value for name, one in floor.items()}, self.extractor)
+            found = evaluate(group, self.real, fake, seed=self.request.seed)
+            rows = {name: {"value": one.value, "low": one.low, "high": one.high} for name, one in found.items()}
+            self.record.add(folder, generator.kimg, rows, self.extractor)
+
+    def _generate(self, generator: TrainedGenerator, name: str) -> ImageSet:
+        latents = draw_latents(self.request.seed, len(self.reals.labels), generator.network.latent_size)
+        blocks, features = [], []
+        for block in generator.sampler(_BLOCK_SIZE)(latents, self.reals.labels):
+            blocks.append(block)
+            if self.extractor is not None:
+                features.append(self.extractor(block))
+            self.progress.advance(len(block), name)
+        weights = None if self.extractor is None else self.extractor.class_weights
+        return ImageSet(np.concatenate(blocks), _joined(features), weights)
+
+    def _image_set(self, images: Images, what: str, cache: FeatureCache) -> ImageSet:
+        """Return real images with their features; these count as progress of their own where they are not cached."""
+        if self.extractor is None:
+            return ImageSet(images, _joined([]))
+        extractor = self.extractor
+
+        def compute(images: Images) -> Floats:
+            progress = Progress(f"features of {what}", len(images), "images")
+            blocks = []
+            for block in extractor.blocks(images):
+                blocks.append(block)
+                progress.advance(len(block))
+            progress.close()
+            return np.concatenate(blocks)
+
+        return ImageSet(images, cache.features(extractor, images, compute), extractor.class_weights)
+
+
+def _joined(blocks: list[Floats]) -> Floats:
+    return np.concatenate(blocks) if blocks else np.zeros((0, 0), np.float32)

@@ -1,0 +1,1 @@
+"""How close synthetic images come to real ones: one module per metric, each features -> statistics -> value."""
