@@ -16,7 +16,7 @@ from medsynth.data.pyramid import ImagePyramid
 from medsynth.errors import NetworkError, UsageError
 from medsynth.gan.augment import AugmentConfig, check_augment
 from medsynth.gan.sampling import draw_latents, make_sampler, sample_all, write_inference
-from medsynth.gan.schedule import ScheduleConfig, check_schedule, schedule_at
+from medsynth.gan.schedule import ScheduleConfig, check_schedule, num_devices_to_use, schedule_at
 from medsynth.gan.steps import AdversarialLoss, AdversarialStep, Networks, OptimiserConfig
 from medsynth.gan.stopping import FidStopping, StoppingConfig
 from medsynth.gan.trained import open_generator
@@ -24,7 +24,7 @@ from medsynth.gan.trainer import GanTrainer, TrainerConfig
 from medsynth.metrics.features import RANDOM, load_extractor, require_extractor
 from medsynth.metrics.fid_watcher import FidWatcher
 from medsynth.runs import FollowedRun, RunFolder
-from medsynth.training.distribution import Distribution, check_devices, start_distribution
+from medsynth.training.distribution import Distribution, available_devices, start_distribution
 
 METRICS_CACHE = Path("metrics") / "cache"
 
@@ -72,6 +72,7 @@ class Training:
         seed: Of weights, order of images, latents.
         resolution: Of the images.
         data_report: What the audit of the data found.
+        num_devices: Devices that share it; at most those that the schedule is for.
     """
 
     application: GanApplication
@@ -80,6 +81,7 @@ class Training:
     seed: int
     resolution: int
     data_report: DataReport = field(default_factory=DataReport)
+    num_devices: int = 1
 
     def settings(self) -> dict[str, Any]:
         """Return everything that the result depends on, flat: what config.json holds."""
@@ -122,7 +124,7 @@ class Training:
     def describe(self) -> str:
         """Return the settings, the size of the networks and the schedule, a line each."""
         networks = self.build_step().networks
-        lines = [*self.data_report.lines(), *self.stopping_lines()]
+        lines = [*self.data_report.lines(), *self.notes()]
         lines += [f"{key:45s} {value}" for key, value in self.settings().items()]
         for name, network in (("generator", networks.generator), ("discriminator", networks.discriminator)):
             lines.append(f"{name + ' parameters':45s} {network.count_params():,}")
@@ -142,12 +144,12 @@ class Training:
         Raises:
             MedsynthError: The folder, the data or the losses do not allow it.
         """
-        distribution = start_distribution(self.config.schedule.num_gpus)
+        distribution = start_distribution(self.num_devices)
         with self._folder(results_dir, distribution) as folder, distribution.explained():
             if folder.is_done:
                 folder.log(f"{results_dir} holds the finished training of these settings; nothing to do.")
                 return
-            for line in (*self.data_report.lines(), *self.stopping_lines()):
+            for line in (*self.data_report.lines(), *self.notes()):
                 folder.log(line, sys.stderr)
             if distribution.num_replicas > 1:
                 folder.log(f"training on {distribution.describe()}")
@@ -173,15 +175,20 @@ class Training:
             return RunFolder(results_dir, self.settings())
         return FollowedRun(results_dir, f"worker {distribution.worker}")
 
-    def stopping_lines(self) -> list[str]:
-        """Say so where the settings ask for FID and there is nothing to compute it with."""
-        stopping = self.config.stopping
-        if stopping.features in ("none", RANDOM) or stopping.weights:
-            return []
-        return [
-            f"no weights for {stopping.features} (--set stopping.weights=PATH): FID is not measured, the training runs "
-            "to the end of its schedule, and the last networks are the final ones"
-        ]
+    def notes(self) -> list[str]:
+        """Say where a training differs from what its settings seem to promise, a line each."""
+        lines = []
+        stopping, num_wanted = self.config.stopping, self.config.schedule.num_gpus
+        if stopping.features not in ("none", RANDOM) and not stopping.weights:
+            lines.append(
+                f"no weights for {stopping.features} (--set stopping.weights=PATH): FID is not measured, the training "
+                "runs to the end of its schedule, and the last networks are the final ones"
+            )
+        if self.num_devices < num_wanted:
+            lines.append(
+                f"the schedule is that of {num_wanted} GPUs: its minibatches are kept, on {self.num_devices} device(s)"
+            )
+        return lines
 
     def _build_stopping(self, folder: RunFolder | FollowedRun) -> FidStopping | None:
         """Compute the real images' part of FID; the other processes of a training only hear its values."""
@@ -229,7 +236,7 @@ def prepare_training(
     config = override(choose_preset(application.presets(resolution), preset), overrides)
     check_schedule(config.schedule, resolution)
     application.build_loss(config)  # refuses settings that do not go together
-    check_devices(config.schedule.num_gpus)
+    num_devices = num_devices_to_use(config.schedule, resolution, available_devices(config.schedule.num_gpus))
     if config.stopping.features != "none" and config.stopping.weights:
         require_extractor(config.stopping.features, Path(config.stopping.weights))
     data_report = check_manifest(data_dir, allow_leak=allow_leak)
@@ -237,7 +244,7 @@ def prepare_training(
         data_dir / "train", resolution, smallest_resolution=config.schedule.initial_resolution, seed=seed
     )
     check_augment(config.augment, data.num_channels)
-    return Training(application, config, data, seed, resolution, data_report)
+    return Training(application, config, data, seed, resolution, data_report, num_devices)
 
 
 def run_inference(

@@ -21,7 +21,8 @@ class ScheduleConfig:
         initial_resolution: Resolution to start from; the final one means no growing.
         training_kimg: Length of each phase at a constant resolution.
         transition_kimg: Length of each fade to the next resolution.
-        num_gpus: Devices that the minibatch is shared by; bounds it together with `max_minibatch_per_gpu`.
+        num_gpus: Devices that the schedule is for; bounds the minibatch together with `max_minibatch_per_gpu`.
+            Where there are fewer, fewer share the same minibatches.
         minibatch_base: Minibatch at resolutions that `minibatch_by_resolution` leaves out.
         minibatch_by_resolution: Minibatch over all devices, by resolution.
         max_minibatch_per_gpu: Upper bound by resolution.
@@ -95,14 +96,10 @@ def schedule_at(config: ScheduleConfig, final_resolution: int, images_seen: int)
         lod -= max(into_phase - config.training_kimg, 0.0) / config.transition_kimg
     lod = max(lod, 0.0)
     resolution = 2 ** (int(math.log2(final_resolution)) - math.floor(lod))
-    minibatch = config.minibatch_by_resolution.get(resolution, config.minibatch_base)
-    minibatch -= minibatch % config.num_gpus
-    if resolution in config.max_minibatch_per_gpu:
-        minibatch = min(minibatch, config.max_minibatch_per_gpu[resolution] * config.num_gpus)
     return Point(
         lod=lod,
         resolution=resolution,
-        minibatch=minibatch,
+        minibatch=_minibatch(config, resolution),
         generator_learning_rate=config.generator_learning_rate_by_resolution.get(
             resolution, config.generator_learning_rate
         ),
@@ -111,6 +108,43 @@ def schedule_at(config: ScheduleConfig, final_resolution: int, images_seen: int)
         ),
         tick_kimg=config.tick_kimg.get(resolution, config.default_tick_kimg),
     )
+
+
+def _minibatch(config: ScheduleConfig, resolution: int) -> int:
+    minibatch = config.minibatch_by_resolution.get(resolution, config.minibatch_base)
+    minibatch -= minibatch % config.num_gpus
+    if resolution in config.max_minibatch_per_gpu:
+        minibatch = min(minibatch, config.max_minibatch_per_gpu[resolution] * config.num_gpus)
+    return minibatch
+
+
+def _minibatches(config: ScheduleConfig, final_resolution: int) -> dict[int, int]:
+    """Return the minibatch at every resolution that a training goes through."""
+    first, last = (int(math.log2(r)) for r in (config.initial_resolution, final_resolution))
+    return {2**log2: _minibatch(config, 2**log2) for log2 in range(first, last + 1)}
+
+
+def _can_share(minibatch: int, num_devices: int, group_size: int) -> bool:
+    share, rest = divmod(minibatch, num_devices)
+    return rest == 0 and share >= 1 and (share <= group_size or share % group_size == 0)
+
+
+def num_devices_to_use(config: ScheduleConfig, final_resolution: int, num_available: int, group_size: int = 4) -> int:
+    """Return how many devices share a training: as many as its schedule is for, or fewer where there are fewer.
+
+    The minibatches stay as the schedule has them, so each device takes a larger share.
+
+    Args:
+        config: A schedule that `check_schedule` has passed.
+        final_resolution: Resolution of the networks.
+        num_available: Devices that there are.
+        group_size: Group of the minibatch standard deviation.
+    """
+    minibatches = _minibatches(config, final_resolution).values()
+    for num_devices in range(min(config.num_gpus, num_available), 1, -1):
+        if all(_can_share(minibatch, num_devices, group_size) for minibatch in minibatches):
+            return num_devices
+    return 1
 
 
 def growth_stage(lod: float) -> tuple[int, int]:
@@ -182,15 +216,8 @@ def check_schedule(config: ScheduleConfig, final_resolution: int, group_size: in
         )
     if config.num_gpus < 1:
         raise UsageError("schedule.num_gpus must be 1 or more.", received=config.num_gpus)
-    resolution = start
-    while resolution <= final_resolution:
-        # One image of this resolution's stable phase stands for all of it.
-        minibatch = config.minibatch_by_resolution.get(resolution, config.minibatch_base)
-        minibatch -= minibatch % config.num_gpus
-        limit = config.max_minibatch_per_gpu.get(resolution)
-        minibatch = minibatch if limit is None else min(minibatch, limit * config.num_gpus)
-        per_gpu = minibatch // config.num_gpus
-        if per_gpu < 1 or (per_gpu > group_size and per_gpu % group_size):
+    for resolution, minibatch in _minibatches(config, final_resolution).items():
+        if not _can_share(minibatch, config.num_gpus, group_size):
             raise UsageError(
                 f"The minibatch of each device must be at most {group_size} or a multiple of it, the group of the "
                 f"minibatch standard deviation; at {resolution}x{resolution} it is not.",
@@ -198,7 +225,6 @@ def check_schedule(config: ScheduleConfig, final_resolution: int, group_size: in
             )
         if config.tick_kimg.get(resolution, config.default_tick_kimg) <= 0:
             raise UsageError("schedule.tick_kimg must be above 0.", received=config.tick_kimg)
-        resolution *= 2
     for network in ("generator", "discriminator"):
         by_resolution = getattr(config, f"{network}_learning_rate_by_resolution").values()
         for rate in (getattr(config, f"{network}_learning_rate"), *by_resolution):

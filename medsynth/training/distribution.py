@@ -97,27 +97,28 @@ def _total(strategy: tf.distribute.Strategy, values: Any) -> tf.Tensor:
     return strategy.reduce(tf.distribute.ReduceOp.SUM, values, axis=None)
 
 
-def check_devices(num_devices: int) -> None:
-    """Refuse a number of devices that this machine, or the cluster in the environment, does not have.
+def available_devices(num_wanted: int) -> int:
+    """Return how many devices a training can be shared by here.
 
     Args:
-        num_devices: Asked for, over all processes.
+        num_wanted: Devices that its schedule is for.
+
+    Returns:
+        The GPUs of this machine (1 without any). Where processes work together, the devices of all.
 
     Raises:
-        UsageError: Says what there is and how to go on.
+        UsageError: TF_CONFIG cannot be read, or the processes have other devices in all than are wanted.
     """
-    cluster = _cluster(num_devices)
+    cluster = _cluster(num_wanted)
     num_local = max(len(tf.config.list_physical_devices("GPU")), 1)
-    if num_devices == cluster.num_workers * num_local or (cluster.num_workers == 1 and num_devices < num_local):
-        return
     available = cluster.num_workers * num_local
-    is_cluster = cluster.num_workers > 1
-    where = f"the {cluster.num_workers} processes of the cluster have" if is_cluster else "this machine has"
-    raise UsageError(
-        f"{num_devices} devices were asked for, and {where} {available}. --set schedule.num_gpus={available} keeps "
-        "the preset's minibatches where so many devices can share them. Several hosts: docs/distribution.md.",
-        received=f"schedule.num_gpus={num_devices}",
-    )
+    if cluster.num_workers > 1 and available != num_wanted:
+        raise UsageError(
+            f"The {cluster.num_workers} processes of the cluster have {available} devices; --set "
+            f"schedule.num_gpus={available} shares the training among them (docs/distribution.md).",
+            received=f"schedule.num_gpus={num_wanted}",
+        )
+    return available
 
 
 def start_distribution(num_devices: int) -> Distribution:
@@ -127,7 +128,7 @@ def start_distribution(num_devices: int) -> Distribution:
     processes, as TF_CONFIG or Slurm's environment describes them: MultiWorkerMirroredStrategy.
 
     Args:
-        num_devices: Over all processes; `check_devices` has found them.
+        num_devices: Over all processes, at most `available_devices`.
 
     Raises:
         UsageError: TF_CONFIG cannot be read.

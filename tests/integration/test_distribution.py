@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from medsynth.errors import UsageError
-from medsynth.training.distribution import check_devices
+from medsynth.training.distribution import available_devices
 from tests.commands import ROOT, script_command
 from tests.toy_data import write_toy_dataset
 
@@ -172,20 +173,23 @@ def test_a_worker_that_dies_stops_the_others_and_the_job_resumes(dataset: Path, 
     assert (results / "network-final" / "network.json").is_file()
 
 
-def test_devices_that_are_not_there_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    check_devices(1)
-    with pytest.raises(UsageError, match=r"3 devices were asked for, and this machine has \d"):
-        check_devices(3)
+def test_devices_of_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    assert available_devices(1) == available_devices(8) >= 1
     cluster = {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 1}}
     monkeypatch.setenv("TF_CONFIG", json.dumps(cluster))
-    check_devices(2)
-    with pytest.raises(UsageError, match="the 2 processes of the cluster have 2"):
-        check_devices(1)
-    for broken in (
-        "{",
-        '{"cluster": {"worker": ["a:1"]}}',
-        json.dumps({**cluster, "task": {"type": "worker", "index": 2}}),
-    ):
+    num_devices = 2 * max(len(tf.config.list_physical_devices("GPU")), 1)
+    assert available_devices(num_devices) == num_devices
+    with pytest.raises(UsageError, match=f"The 2 processes of the cluster have {num_devices} devices"):
+        available_devices(1)
+    of_another = json.dumps({**cluster, "task": {"type": "worker", "index": 2}})
+    for broken in ("{", '{"cluster": {"worker": ["a:1"]}}', of_another):
         monkeypatch.setenv("TF_CONFIG", broken)
         with pytest.raises(UsageError, match="TF_CONFIG must read"):
-            check_devices(2)
+            available_devices(2)
+    # Tasks of one Slurm step share a training only where it is for several devices.
+    monkeypatch.delenv("TF_CONFIG")
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
+    monkeypatch.setenv("SLURM_PROCID", "1")
+    assert available_devices(1) == num_devices // 2
+    assert available_devices(num_devices) == num_devices

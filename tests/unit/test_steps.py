@@ -10,7 +10,13 @@ from GAN_prog.config import NetworkConfig, ProgressiveConfig, presets
 from medsynth.errors import UsageError
 from medsynth.gan.augment import AugmentConfig
 from medsynth.gan.losses import label_cross_entropy
-from medsynth.gan.schedule import RemainingTime, ScheduleConfig, check_schedule, schedule_at
+from medsynth.gan.schedule import (
+    RemainingTime,
+    ScheduleConfig,
+    check_schedule,
+    num_devices_to_use,
+    schedule_at,
+)
 from medsynth.gan.steps import AdversarialStep, Networks, OptimiserConfig
 from medsynth.training.optimizers import SkippingAdam
 
@@ -209,3 +215,13 @@ def test_the_probability_follows_the_discriminator_every_few_steps() -> None:
         assert probabilities[first + 1] == probabilities[first], "between two adjustments it stays"
     names = set(step.variables())
     assert {"augment/probability", "augment/signs"} <= names, "a resumed training keeps them"
+
+
+def test_a_schedule_for_many_devices_runs_on_fewer() -> None:
+    schedule = ScheduleConfig(
+        num_gpus=8, minibatch_base=64, minibatch_by_resolution={16: 96}, initial_resolution=8, training_kimg=1.0
+    )
+    # 96 images on 8 devices are 12 each, on 6 are 16; 64 cannot be shared by 7, 6, 5 or 3.
+    found = [num_devices_to_use(schedule, 16, available) for available in (1, 2, 3, 4, 7, 8, 16)]
+    assert found == [1, 2, 2, 4, 4, 8, 8]
+    assert schedule_at(schedule, 16, 10**9).minibatch == 96, "whatever it runs on"
