@@ -78,9 +78,11 @@ def test_the_loss_scale_follows_the_published_rule() -> None:
     assert optimiser.variables[1].name == "log2_loss_scale", "a resumed training keeps its scale"
 
 
-def tiny_step(seed: int = 1, mirror: bool = False, augmentation: AugmentConfig | None = None) -> AdversarialStep:
+def tiny_step(
+    seed: int = 1, mirror: bool = False, augmentation: AugmentConfig | None = None, precision: str = "float32"
+) -> AdversarialStep:
     keras.utils.set_random_seed(seed)
-    config = ProgressiveConfig(network=NetworkConfig(fmap_base=64, fmap_max=8))
+    config = ProgressiveConfig(network=NetworkConfig(fmap_base=64, fmap_max=8, precision=precision))
     pairs = [build_networks(config, 16, 1, 3) for _ in range(2)]
     return AdversarialStep(
         Networks(*pairs[0], pairs[1][0]),
@@ -225,3 +227,19 @@ def test_a_schedule_for_many_devices_runs_on_fewer() -> None:
     found = [num_devices_to_use(schedule, 16, available) for available in (1, 2, 3, 4, 7, 8, 16)]
     assert found == [1, 2, 2, 4, 4, 8, 8]
     assert schedule_at(schedule, 16, 10**9).minibatch == 96, "whatever it runs on"
+
+
+def test_float16_finds_its_loss_scale_and_then_trains_as_float32_does() -> None:
+    step = tiny_step(precision="mixed_float16")
+    assert step.networks.generator.pixel_norm_epsilon == 1e-4
+    outcomes = [run(step, number) for number in range(60)]
+    skipped = [outcome["skipped"] for outcome in outcomes]
+    assert skipped[0] == 2, "2^64 is too much for float16"
+    first = skipped.index(0)
+    assert 20 < first < 60
+    assert sum(skipped[first:]) <= 3
+    # Nothing has moved until then, so the first losses are those of float32 on the same draws.
+    expected = run(tiny_step(), 0)
+    for name in ("discriminator", "generator", "mixed_norms"):
+        assert outcomes[0][name] == pytest.approx(expected[name], rel=0.02), name
+    assert all(np.isfinite(value) for value in outcomes[-1].values())
