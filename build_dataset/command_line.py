@@ -26,10 +26,10 @@ _HELP = {
     "csv": "table in RAW_DIR (default: the only csv file there)",
     "path_column": "column that names the images (default: path, image, file, ...)",
     "patient_column": "column that names the patients (default: patient, patient_id, subject, ...)",
-    "labels": "label columns, for example Edema,Mass (default: all of zeros and ones)",
+    "labels": "label columns, for example Edema,Mass (default: those that are half zeros and ones, or more)",
     "missing_labels": "what an empty label means: error, absent, or drop the row",
     "channels": "1 (grey) or 3 (colour)",
-    "fit": f"what becomes of a picture that is not square: {', '.join(IMAGE_FITS[:3])}",
+    "fit": f"what becomes of a picture that is not square: {', '.join(IMAGE_FITS)} (refuse another size)",
 }
 
 
@@ -92,7 +92,10 @@ def _kind(key: str, default: Any) -> tuple[str, Any]:
 
 
 def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"names with commas between them were expected. Received: {text!r}")
+    return names
 
 
 def _numbers(text: str) -> Sequence[int]:

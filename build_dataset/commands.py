@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,10 +132,16 @@ def create(
         dealt = source.deal(str(raw_dir))
         splits = benchmark.choose(dealt)
     remarks: dict[str, Any] = {}
-    notes = dealt.splits["train"].notes
-    if notes:
-        remarks["notes"] = list(notes)
-    if command.has_published_splits and dealt.splits["train"].num_listed == NUM_ROWS:
+    rows = dealt.splits["train"]
+    if rows.notes:
+        remarks["notes"] = list(rows.notes)
+    if rows.warnings:
+        remarks["warnings"] = list(rows.warnings)
+    if not rows.patients_known:
+        remarks["patients_known"] = False
+    for warning in rows.warnings:
+        print(f"warning: {rows.table}: {warning}", file=sys.stderr, flush=True)
+    if command.has_published_splits and rows.num_listed == NUM_ROWS:
         remarks["published_split"] = compare_with_published(name, splits)
     arguments = {"raw_dir": str(raw_dir)} | _fields(source) | _fields(benchmark)
     description = write_dataset(

@@ -12,6 +12,15 @@ import pandas as pd
 
 from build_dataset.benchmarks import Dealt
 from build_dataset.chest import ORDER
+from build_dataset.label_columns import (
+    MISSING_RULES,
+    Labels,
+    is_label,
+    read_label_column,
+    refuse_other_values,
+    stripped,
+)
+from build_dataset.patient_ids import warning_of_likeness, without_decimals
 from build_dataset.rows import ImageRows
 from build_dataset.splits import (
     MOST_LABELS,
@@ -28,14 +37,6 @@ from medsynth.files import require_folder
 NO_FINDING = "No Finding"
 PATH_NAMES = ("path", "image", "imagepath", "imagefile", "imagename", "file", "filename", "filepath", "img")
 PATIENT_NAMES = ("patient", "patientid", "subject", "subjectid", "person", "group", "groupid")
-MISSING_RULES = ("error", "absent", "drop")
-_TRUTH = {
-    **dict.fromkeys(("1", "1.0", "true", "t", "yes", "y"), 1.0),
-    **dict.fromkeys(("0", "0.0", "false", "f", "no", "n"), 0.0),
-}
-_EMPTY = ("", "na", "n/a", "nan", "null")
-_MOST_WORDS = 30
-Labels = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,10 @@ class FolderSource:
         path_column: Header of the file names; empty: a usual name (PATH_NAMES, whatever its case,
             spaces and digits). They are relative to the folder, or absolute paths into it.
         patient_column: Header of the patients; empty: a usual name (PATIENT_NAMES), or each image alone.
-        labels: Headers of the labels; empty: every other column of zeros and ones, of true and false,
-            or of yes and no. Another column becomes one label per word, and `<column> <word>` where a
-            word is a number.
+        labels: Headers of the labels; empty: every other column at least half of whose cells are zeros
+            and ones (true and false, yes and no), where another value is an error. Another column that
+            is named here becomes one label per word or class number; see
+            `build_dataset.label_columns.read_label_column`.
         missing_labels: What an empty cell, NA, n/a, NaN or null means: "error", "absent", or "drop" the row.
         limit: Combinations of labels with this many images or fewer are left out.
         split: Fraction of the images for validation, and the same for the test.
@@ -120,11 +122,14 @@ class FolderSource:
         patient_column = _find_column(table, self.patient_column, PATIENT_NAMES, "--patient-column")
         label_columns = self._label_columns(table, (path_column, patient_column))
         files = _read_files(table, path_column, raw_dir)
-        patients = files if patient_column is None else _read_names(table, patient_column, "a patient")
+        patients = files
+        if patient_column is not None:
+            patients = without_decimals(_read_names(table, patient_column, "a patient"))
         names, labels = self._read_labels(table, label_columns)
         kept = np.flatnonzero(~np.isnan(labels).any(axis=1))
         if len(kept) == 0:
             raise DataError("Every row lacks a label; none is left.", received="--missing-labels drop", path=table.path)
+        contradiction = _contradiction(names, labels[kept], table.lines[kept])
         names, labels = _with_no_finding(names, labels[kept])
         if len(names) > MOST_LABELS:
             raise DataError(
@@ -141,7 +146,17 @@ class FolderSource:
             label_names=names,
             table=table.path,
             num_listed=len(table),
-            notes=_notes(table, (path_column, patient_column, *label_columns), patient_column, len(kept)),
+            notes=_notes(table, (path_column, patient_column, *label_columns), patient_column, len(kept))
+            + _categories(label_columns, names, labels),
+            warnings=tuple(
+                warning
+                for warning in (
+                    None if patient_column is None else warning_of_likeness(patients[kept]),
+                    contradiction,
+                )
+                if warning
+            ),
+            patients_known=patient_column is not None,
         )
 
     def _find_table(self, folder: Path) -> Path:
@@ -175,9 +190,7 @@ class FolderSource:
             raise UsageError(
                 "--labels names a column once, and neither the images nor the patients.", received=listed(self.labels)
             )
-        columns = list(self.labels) or [
-            name for name in table.names if name and name not in taken and _is_binary(_stripped(table, name))
-        ]
+        columns = list(self.labels) or self._columns_of_zeros_and_ones(table, taken)
         if not columns:
             raise DataError(
                 "A column of zeros and ones was expected for each label; name the columns with --labels (one of "
@@ -187,9 +200,30 @@ class FolderSource:
             )
         return columns
 
+    def _columns_of_zeros_and_ones(self, table: TextTable, taken: Sequence[str | None]) -> list[str]:
+        """Return the columns that are labels by what they hold.
+
+        Raises:
+            DataError: One of them holds another value, or has no name.
+        """
+        columns = []
+        for number, (name, cells) in enumerate(zip(table.names, table.cells.T, strict=True), start=1):
+            if name in taken or not is_label(cells) or (not name and _counts_rows(cells)):
+                continue
+            if not name:
+                raise DataError(
+                    f"Column {number} holds zeros and ones, and has no name in line 1: a label needs one. Name it, or "
+                    "choose the label columns with --labels.",
+                    received=f"columns {listed(table.names)}",
+                    path=table.path,
+                )
+            refuse_other_values(table, f"column {name!r}", cells)
+            columns.append(name)
+        return columns
+
     def _read_labels(self, table: TextTable, columns: Sequence[str]) -> tuple[tuple[str, ...], Labels]:
         """Return the labels that some columns give and their values [N, labels], NaN in a row to be dropped."""
-        parts = [self._read_column(table, column) for column in columns]
+        parts = [read_label_column(table, column, self.missing_labels) for column in columns]
         names = tuple(name for part, _ in parts for name in part)
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
@@ -207,22 +241,6 @@ class FolderSource:
             )
         return names, np.concatenate([values for _, values in parts], axis=1)
 
-    def _read_column(self, table: TextTable, column: str) -> tuple[tuple[str, ...], Labels]:
-        """Return the labels that one column gives, and their values [N, labels]."""
-        cells = _stripped(table, column)
-        is_empty = cells.str.lower().isin(_EMPTY).to_numpy(bool)
-        if self.missing_labels == "error":
-            table.refuse(is_empty, f"a label is expected in column {column!r} (see --missing-labels)", cells.to_numpy())
-        if _is_binary(cells):
-            names: tuple[str, ...] = (column,)
-            values = cells.str.lower().map(_TRUTH).to_numpy(np.float32)[:, None]
-        else:
-            words = _require_words(sorted(set(cells[~is_empty])), column, table.path)
-            names = tuple(f"{column} {word}" for word in words) if any(map(_is_number, words)) else words
-            values = np.stack([(cells == word).to_numpy(np.float32) for word in words], axis=1)
-        values[is_empty] = 0.0 if self.missing_labels == "absent" else np.nan
-        return names, values
-
 
 def _find_column(table: TextTable, wanted: str, usual: Sequence[str], option: str) -> str | None:
     """Return the header that is asked for, or the first that has a usual name; None where there is none."""
@@ -238,13 +256,9 @@ def _find_column(table: TextTable, wanted: str, usual: Sequence[str], option: st
     return next((plain[name] for name in usual if name in plain), None)
 
 
-def _stripped(table: TextTable, column: str) -> "pd.Series[str]":
-    return pd.Series(table.column(column), dtype=object).str.strip()
-
-
 def _read_names(table: TextTable, column: str, what: str) -> Cells:
     """Return the cells of a column that names something, [N]."""
-    names = _stripped(table, column).to_numpy(object)
+    names = stripped(table.column(column)).to_numpy(object)
     table.refuse(names == "", f"{what} is expected in column {column!r}", names)
     table.refuse(has_control_characters(names), f"{what} has no line break or other control character", names)
     return names
@@ -271,49 +285,56 @@ def _below(folder: str, name: str) -> str:
     return os.path.relpath(name, folder) if name.startswith("/") else os.path.normpath(name)
 
 
-def _is_binary(cells: "pd.Series[str]") -> bool:
-    """Return whether cells are zeros and ones (or true and false, yes and no), and perhaps empty ones."""
-    values = set(cells.str.lower()) - set(_EMPTY)
-    return bool(values) and values <= set(_TRUTH)
-
-
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
-
-
-def _require_words(words: Sequence[str], column: str, path: Path) -> tuple[str, ...]:
-    """Refuse a column with a single word or very many, and words that differ in their case alone."""
-    if not 2 <= len(words) <= _MOST_WORDS:
-        raise DataError(
-            f"Column {column!r} is no label: zeros and ones, or 2 to {_MOST_WORDS} different words, were expected.",
-            received=f"{len(words)} different values{', among them ' if words else ''}{listed(words[:4])}",
-            path=path,
-        )
-    alike = [word for word in words if sum(word.casefold() == other.casefold() for other in words) > 1]
-    if alike:
-        raise DataError(
-            f"The words of column {column!r} differ in more than their case, since each becomes a label.",
-            received=listed(alike),
-            path=path,
-        )
-    return tuple(words)
-
-
 def _with_no_finding(names: tuple[str, ...], labels: Labels) -> tuple[tuple[str, ...], Labels]:
     """Give the rows without any label one of their own, since a GAN's label loss needs a label in every row."""
     without = labels.sum(axis=1) == 0
     if not without.any():
         return names, labels
-    plain = [re.sub(r"[\W_]", "", name).lower() for name in names]
-    if "nofinding" in plain:
+    own = _no_finding_column(names)
+    if own is not None:
         labels = labels.copy()
-        labels[without, plain.index("nofinding")] = 1
+        labels[without, own] = 1
         return names, labels
     return (*names, NO_FINDING), np.column_stack([labels, without.astype(np.float32)])
+
+
+def _no_finding_column(names: Sequence[str]) -> int | None:
+    """Return which of the labels is the table's own "No Finding", however it is written."""
+    plain = [re.sub(r"[\W_]", "", name).lower() for name in names]
+    return plain.index("nofinding") if "nofinding" in plain else None
+
+
+def _contradiction(names: Sequence[str], labels: Labels, lines: npt.NDArray[np.int64]) -> str | None:
+    """Return a warning where the table's own "No Finding" stands beside a finding; else None."""
+    own = _no_finding_column(names)
+    if own is None:
+        return None
+    both = (labels[:, own] == 1) & (np.delete(labels, own, axis=1) == 1).any(axis=1)
+    if not both.any():
+        return None
+    row = int(np.argmax(both))
+    finding = next(name for number, name in enumerate(names) if number != own and labels[row, number] == 1)
+    rows = "1 row has" if np.count_nonzero(both) == 1 else f"{np.count_nonzero(both):,} rows have"
+    return (
+        f"{rows} both {names[own]!r} and a finding, the first in line {lines[row]}, with {finding!r}. Both labels are "
+        "kept; correct the table unless this is meant."
+    )
+
+
+def _counts_rows(cells: Cells) -> bool:
+    """Return whether a column without a name is the row number that pandas writes."""
+    words = stripped(cells)
+    return bool(words.str.fullmatch(r"\d{1,18}").all()) and bool((np.diff(words.astype(np.int64)) > 0).all())
+
+
+def _categories(columns: Sequence[str], names: Sequence[str], labels: Labels) -> tuple[str, ...]:
+    """Return a sentence that counts the labels where a column became several."""
+    made = [
+        f"{name} ({int(count):,})"
+        for name, count in zip(names, labels.sum(axis=0), strict=True)
+        if name not in (*columns, NO_FINDING)
+    ]
+    return (f"Words and class numbers became a label each: {listed(made)}.",) if made else ()
 
 
 def _notes(table: TextTable, used: Sequence[str | None], patient_column: str | None, num_kept: int) -> tuple[str, ...]:
@@ -327,6 +348,13 @@ def _notes(table: TextTable, used: Sequence[str | None], patient_column: str | N
     unused = [name for name in table.names if name and name not in used]
     if unused:
         notes.append(f"Columns of the table that were not used: {listed(unused)}.")
+    unnamed = [
+        str(number)
+        for number, (name, cells) in enumerate(zip(table.names, table.cells.T, strict=True), start=1)
+        if not name and (stripped(cells) != "").any()
+    ]
+    if unnamed:
+        notes.append(f"Columns that hold values, have no name in line 1 and were not used: column {listed(unnamed)}.")
     if num_kept < len(table):
         notes.append(f"Rows that lack a label and were left out: {len(table) - num_kept:,} of {len(table):,}.")
     return tuple(notes)

@@ -30,6 +30,8 @@ class ImageRows:
         num_listed: How many rows that file has.
         path_column: Header of the path column in the datasets' csv files.
         notes: What the user should know of how the table was read, in sentences.
+        warnings: What in the table is likely to be a mistake, in sentences.
+        patients_known: Whether `patients` are people; otherwise each image counts as one of its own.
     """
 
     folder: str
@@ -42,6 +44,8 @@ class ImageRows:
     num_listed: int
     path_column: str = "Path"
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    patients_known: bool = True
 
     def __len__(self) -> int:
         return len(self.files)

@@ -73,15 +73,17 @@ def require_free_target(target: Path, overwrite: bool) -> None:
     Raises:
         RunFolderError: Says what is there and what to do.
     """
-    if target.is_file():
+    with explained_writes(target):
+        is_file, is_mount, is_folder = target.is_file(), target.is_mount(), target.is_dir()
+    if is_file:
         raise RunFolderError("A folder for the dataset was expected here.", received="a file", path=target)
-    if target.is_mount():
+    if is_mount:
         raise RunFolderError(
             "A dataset replaces its folder as a whole, which a mount point cannot be; name a folder in it.",
             received="a mount point",
             path=target,
         )
-    entries = sorted(entry.name for entry in target.iterdir()) if target.is_dir() else []
+    entries = sorted(entry.name for entry in target.iterdir()) if is_folder else []
     if not entries:
         return
     if DESCRIPTION_NAME not in entries:

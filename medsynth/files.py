@@ -20,6 +20,8 @@ _WRITE_ERRORS = {
     errno.EPERM: "No permission to write here; choose another folder or change its permissions.",
     errno.EROFS: "This file system is read-only; choose another folder.",
     errno.ENOTDIR: "A folder was expected where a file lies.",
+    errno.ENAMETOOLONG: "The name is too long for this file system; choose a shorter one.",
+    errno.ELOOP: "Symbolic links here lead back to themselves; choose another folder.",
     errno.EEXIST: "A folder was expected where a file lies.",
 }
 
@@ -55,10 +57,14 @@ def make_folder(path: Path) -> Path:
     Raises:
         RunFolderError: It cannot be made or written to.
     """
-    with explained_writes(path):
+    try:
         path.mkdir(parents=True, exist_ok=True)
         if not os.access(path, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        other = RunFolderError("No folder can be made here; choose another place.", received=error.strerror, path=path)
+        raise explain_os_error(error) or other from error
     return path
 
 
@@ -162,7 +168,11 @@ def require_folder(path: Path, what: str) -> Path:
     Raises:
         DataError: It does not exist or is not a folder.
     """
-    if not path.is_dir():
+    try:
+        is_folder = path.is_dir()
         received = "a file" if path.is_file() else "no such folder"
+    except OSError as error:  # such as a name that is too long
+        is_folder, received = False, error.strerror
+    if not is_folder:
         raise DataError(f"A folder with {what} was expected here.", received=received, path=path)
     return path

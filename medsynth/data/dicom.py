@@ -5,6 +5,8 @@ codestream. What is read of a header, and how it is kept from messages: medsynth
 Section numbers are those of DICOM PS3.3 unless another part is named.
 """
 
+import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,8 @@ from medsynth.data.dicom_header import (
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R 601-2, as in medsynth.data.images
 _JPEG_TABLES = {0xC4, 0xCC, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0)}  # and restarts, comments, application data
 _JPEG_FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
+
+_RUN_LENGTHS = re.compile(r"RLE segment contains non-conformant padding - (\d+) vs\. (\d+) bytes")
 
 # One stated decoder for each lossy form, so that a file gives the same pixels wherever this runs.
 _PLUGINS = {
@@ -146,7 +150,7 @@ def _decode(dataset: Dataset, header: DicomHeader) -> npt.NDArray[Any]:
         raise DataError("The file has no pixel data, or ends before it.", received="nothing")
     syntax = header.transfer_syntax
     if syntax in UNCOMPRESSED:
-        _require_all_bytes(header, len(content))
+        _require_all_bytes(header, content)
     decoder = get_decoder(syntax)
     plugin, package = _PLUGINS.get(syntax, ("", ""))
     if plugin and plugin not in decoder.available_plugins:
@@ -158,7 +162,10 @@ def _decode(dataset: Dataset, header: DicomHeader) -> npt.NDArray[Any]:
     try:
         if syntax in _PLUGINS:
             _require_declared_size(header, get_frame(content, 0, number_of_frames=1))
-        pixels, _ = decoder.as_array(dataset, index=0, raw=not header.is_colour, decoding_plugin=plugin, **options)
+        with warnings.catch_warnings(record=True) as remarks:
+            warnings.simplefilter("always")
+            pixels, _ = decoder.as_array(dataset, index=0, raw=not header.is_colour, decoding_plugin=plugin, **options)
+        _require_no_more_runs(header, [str(remark.message) for remark in remarks])
     except (DataError, KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # a panic of a decoder written in Rust is no Exception
@@ -169,13 +176,36 @@ def _decode(dataset: Dataset, header: DicomHeader) -> npt.NDArray[Any]:
     return pixels
 
 
-def _require_all_bytes(header: DicomHeader, num_bytes: int) -> None:
+def _require_all_bytes(header: DicomHeader, content: bytes) -> None:
+    """Refuse pixel data of another length than the header's size has.
+
+    Longer data belongs to a larger image, of which the decoder would take the beginning without a word. Padding is
+    allowed: a byte that makes the length even (PS3.5 section 8.1.1), or any number of zeros.
+    """
+    num_bytes = len(content)
     num_samples = {"YBR_FULL_422": 2, "MONOCHROME1": 1, "MONOCHROME2": 1}.get(header.photometric, 3)
     expected = header.rows * header.columns * num_samples * header.bits_allocated // 8
     if num_bytes < expected:
         raise DataError(
             "The pixel data is cut off; put a whole copy in its place.", received=f"{num_bytes:,} of {expected:,} bytes"
         )
+    if num_bytes > expected + expected % 2 and any(content[expected:]):
+        raise DataError(
+            f"The header declares {header.rows} x {header.columns} pixels, {expected:,} bytes, and the pixel data is "
+            "of a larger image; put a correct copy in its place.",
+            received=f"{num_bytes:,} bytes",
+        )
+
+
+def _require_no_more_runs(header: DicomHeader, remarks: list[str]) -> None:
+    """Refuse run lengths that hold a row or more beyond the header's size, of which pydicom only remarks."""
+    for found, expected in (map(int, lengths) for remark in remarks for lengths in _RUN_LENGTHS.findall(remark)):
+        if found - expected >= header.columns:
+            raise DataError(
+                f"The header declares {header.rows} x {header.columns} pixels, and the run-length encoded data is of a "
+                "larger image; put a correct copy in its place.",
+                received=f"{found:,} bytes where {expected:,} were expected",
+            )
 
 
 def _require_declared_size(header: DicomHeader, frame: bytes) -> None:

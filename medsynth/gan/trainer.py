@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import re
 import shutil
 import signal
@@ -374,7 +375,9 @@ class _Record:
     def add(self, position: _Position, scalars: Mapping[str, float], picture: Path) -> None:
         """Add a tick's scalars and its picture."""
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"images_seen": position.images_seen, **scalars}) + "\n")
+            # JSON knows no NaN.
+            finite = {name: value if math.isfinite(value) else None for name, value in scalars.items()}
+            file.write(json.dumps({"images_seen": position.images_seen, **finite}) + "\n")
         with self._writer.as_default(step=position.images_seen):
             for name, value in scalars.items():
                 tf.summary.scalar(name, value)

@@ -200,6 +200,10 @@ ROWS: dict[str, tuple[str, Callable[[Table], None], tuple[str, ...], str]] = {
     "folder: no label column": ("folder", drop_column(2), (), "A column of zeros and ones was expected for each label"),
     "folder: an unknown label": ("folder", set_cell(0, 2, "m"), ("--labels=mass,x",), "--labels .*; mass, x is none"),
     "folder: a label without cells": ("folder", set_column(2, ""), ("--labels=mass",), "Line 2: a label is expected"),
+    "folder: an uncertain label": (
+        "folder", set_cell(5, 2, "-1"), (), "Line 6: column 'mass' is a label.*-1 means .*Received: '-1'",
+    ),
+    "folder: a label without a name": ("folder", set_cell(0, 2, ""), (), "Column 3 holds zeros and ones, and has no"),
     "folder: an empty label": ("folder", set_cell(5, 2, ""), (), "Line 6: a label is expected in column 'mass'"),
     "folder: every row dropped": (
         "folder", set_column(2, ""), ("--labels=kind,mass", "--missing-labels=drop"),
@@ -315,6 +319,52 @@ def test_options_that_do_not_fit_the_folder(
 ) -> None:  # fmt: skip
     write(tmp_path / "raw/labels.csv", folder_table())
     assert re.search(sentence, assert_refused(monkeypatch, capsys, tmp_path, KINDS["folder"], *options))
+
+
+@pytest.mark.parametrize("names", [",", "", "mass,", "mass,,kind"])
+def test_labels_without_a_name_are_refused(
+    names: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "raw/labels.csv", folder_table())
+    assert call(monkeypatch, "create_from_folder", tmp_path / "out", tmp_path / "raw", f"--labels={names}") == 2
+    said = capsys.readouterr().err
+    assert f"--labels: names with commas between them were expected. Received: {names!r}" in said
+    assert not (tmp_path / "out").exists()
+
+
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("create_from_folder", "{raw}/../" + LONG, "{raw}", "--labels-only"),
+        ("create_from_folder", "{raw}/../" + LONG[:250], "{raw}", "--labels-only"),  # its hidden folder is longer
+        ("create_from_folder", "{raw}/../out", "{raw}/" + LONG),
+        ("create_from_folder", "{raw}/../out", "{raw}", "--csv=" + LONG),
+        ("create_from_folder", "/proc/out", "{raw}", "--labels-only"),
+        ("create_from_xray", "{raw}/../out", LONG),
+        ("create_from_brain", "{raw}/../out", LONG),
+        ("create_phantom", "{raw}/../" + LONG, "--patients=3"),
+        ("create_phantom", "/proc/out", "--patients=3"),
+        ("prepare_brain", LONG, "{raw}/labels.csv", "{raw}/../out", "--patient-ids=keep"),
+        ("prepare_brain", "{raw}", LONG, "{raw}/../out", "--patient-ids=keep"),
+        ("prepare_brain", "{raw}", "{raw}/labels.csv", "{raw}/../out", "--key-file=" + LONG),
+        ("verify", LONG),
+    ],
+    ids=lambda arguments: " ".join(arguments).replace(LONG, "LONG")[:60],
+)
+def test_paths_that_no_file_system_takes(
+    arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "raw/labels.csv", folder_table())
+    before = sorted(tmp_path.rglob("*"))
+    command, *others = (argument.format(raw=tmp_path / "raw") for argument in arguments)
+    assert call(monkeypatch, command, *others) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("dataset_tool.py: error: ")
+    assert " Received: " in line
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize(

@@ -368,6 +368,14 @@ BAD_DATASETS: dict[str, tuple[Callable[[Any], None], str]] = {
     "no pixels": (with_elements(PixelData=None), "The file has no pixel data, or ends before it"),
     "empty pixels": (with_elements(PixelData=b""), "The file has no pixel data"),
     "cut pixels": (with_elements(PixelData=bytes(1000)), "cut off; .* Received: 1,000 of 3,200 bytes"),
+    "pixels of a larger image": (
+        lambda dataset: setattr(dataset, "Rows", 30),
+        "declares 30 x 40 pixels, 2,400 bytes, .* larger image.* Received: 3,200 bytes",
+    ),
+    "run lengths of a larger image": (
+        lambda dataset: [dataset.compress(uid.RLELossless), setattr(dataset, "Rows", 30)],
+        "run-length .* larger image",
+    ),
     "half a JPEG 2000": (half_a_jpeg_2000, "damaged or not JPEG 2000"),
     "JPEG 2000 of another size": (jpeg_2000_of_another_size, r"declares 12 x 40 pixels .* Received: 40 x 40 of 1"),
     "JPEG 2000 bomb": (with_frame(uid.JPEG2000Lossless, J2K_BOMB), "Received: 60000 x 60000 of 1 with 16 bits"),
@@ -394,6 +402,14 @@ def test_a_bad_header_or_bad_pixels_are_refused_by_name(tmp_path: Path, kind: st
 
 def good_bytes(tmp_path: Path) -> bytes:
     return save(slice_dataset(), tmp_path / "good.dcm").read_bytes()
+
+
+@pytest.mark.parametrize("padding", [b"", b"\0\0", bytes(500)])
+def test_padding_behind_the_pixels_is_allowed(tmp_path: Path, padding: bytes) -> None:
+    dataset = slice_dataset()
+    expected = read_slice(save(dataset, tmp_path / "good.dcm")).values
+    dataset.PixelData += padding
+    np.testing.assert_array_equal(read_slice(save(dataset, tmp_path / "padded.dcm")).values, expected)
 
 
 BAD_FILES: dict[str, tuple[Callable[[bytes], bytes], str]] = {

@@ -50,6 +50,8 @@ def test_a_failed_folder_leaves_the_old_folder(tmp_path: Path) -> None:
         (errno.ENOSPC, "No space is left"),
         (errno.EACCES, "No permission"),
         (errno.EROFS, "This file system is read-only"),
+        (errno.ENAMETOOLONG, "The name is too long"),
+        (errno.ELOOP, "Symbolic links"),
     ],
 )
 def test_disk_errors_are_explained(tmp_path: Path, number: int, words: str) -> None:
@@ -57,6 +59,15 @@ def test_disk_errors_are_explained(tmp_path: Path, number: int, words: str) -> N
     with pytest.raises(RunFolderError, match=f"{re.escape(str(path))}: {words}"), atomic_path(path):
         raise OSError(number, "as the system says it")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_made_is_one_clear_error() -> None:
+    with pytest.raises(RunFolderError, match=r"/proc/new: No folder can be made here.*Received: No such file"):
+        make_folder(Path("/proc/new"))
+    with pytest.raises(RunFolderError, match="The name is too long"):
+        make_folder(Path("/tmp") / ("x" * 300))
+    with pytest.raises(DataError, match="A folder with images was expected here. Received: File name too long"):
+        require_folder(Path("x" * 300), "images")
 
 
 def test_other_system_errors_are_not_disguised(tmp_path: Path) -> None:

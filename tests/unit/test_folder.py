@@ -131,6 +131,52 @@ def test_a_label_of_numbers_says_what_they_are_of(tmp_path: Path) -> None:
     assert of_column(tmp_path, ("0", "1", "2"), "grade", labels=("grade",)) == expected
 
 
+@pytest.mark.parametrize("labels", [(), ("mass",)], ids=["found", "named"])
+@pytest.mark.parametrize("value", ["-1", "2.5", "0.5", "inf", "1e400", "9" * 400, "?", "uncertain"])
+def test_another_value_does_not_make_a_label_vanish(tmp_path: Path, value: str, labels: tuple[str, ...]) -> None:
+    with pytest.raises(
+        DataError, match=r"Line 5: column 'mass' is a label, since 4 of its 5 cells are 0 or 1"
+    ) as caught:
+        of_column(tmp_path, ("1", "0", "1", value, "0"), labels=labels)
+    assert f"Received: '{value[:100]}" in str(caught.value)
+    assert "--labels" in str(caught.value)
+    assert ("is yours to decide" in str(caught.value)) == (value == "-1")
+    # The premise: with a 0 in its place the column is read.
+    assert of_column(tmp_path, ("1", "0", "1", "0", "0"), labels=labels)["mass"] == [1, 0, 1, 0, 0]
+
+
+@pytest.mark.parametrize(("cells", "is_label"), [(("0", "1", "7", "8"), True), (("0", "1", "7", "8", "9"), False)])
+def test_half_zeros_and_ones_make_a_label(tmp_path: Path, cells: tuple[str, ...], is_label: bool) -> None:
+    rows = [(f"{number}.png", cell, number % 2) for number, cell in enumerate(cells)]
+    write_table(tmp_path, ("path", "age", "mass"), rows)
+    if is_label:
+        with pytest.raises(DataError, match=r"Line 4: column 'age' is a label.*Received: '7', and 1 more rows"):
+            read(tmp_path)
+    else:
+        rows = read(tmp_path)
+        assert list(by_label(rows)) == ["mass", "No Finding"]
+        assert "Columns of the table that were not used: age." in rows.notes
+    assert list(by_label(read(tmp_path, labels=("mass",)))) == ["mass", "No Finding"], "the remedy"
+
+
+@pytest.mark.parametrize("value", ["-1", "1.5", "inf", "-inf", "1,5"])
+def test_class_numbers_are_whole_and_not_negative(tmp_path: Path, value: str) -> None:
+    cells = ("3", "2", "2.0", value, "4")
+    with pytest.raises(DataError, match=rf"Line 5: column 'grade' holds numbers.*whole, none below 0.*'{value}'"):
+        of_column(tmp_path, cells, "grade", labels=("grade",))
+
+
+def test_class_numbers_have_one_spelling_and_are_counted(tmp_path: Path) -> None:
+    cells = ("10", "2", "2.0", "0", "1.00")
+    rows = [(f"{number}.png", cell) for number, cell in enumerate(cells)]
+    found = read(write_table(tmp_path, ("path", "grade"), rows), labels=("grade",))
+    assert by_label(found) == {
+        "grade 0": [0, 0, 0, 1, 0], "grade 1": [0, 0, 0, 0, 1], "grade 2": [0, 1, 1, 0, 0], "grade 10": [1, 0, 0, 0, 0]
+    }  # fmt: skip
+    sentence = "Words and class numbers became a label each: grade 0 (1), grade 1 (1), grade 2 (2), grade 10 (1)."
+    assert found.notes[-1] == sentence
+
+
 @pytest.mark.parametrize("empty", ["", "  ", "NA", "n/a", "NaN", "null"])
 def test_empty_labels_follow_the_rule(tmp_path: Path, empty: str) -> None:
     cells = ("1", empty, "0", "1")
@@ -198,6 +244,64 @@ def test_lines_are_those_of_the_file(tmp_path: Path) -> None:
 def test_an_unnamed_column_is_no_label(tmp_path: Path) -> None:
     write_table(tmp_path, ("", "path", "mass", ""), [("0", "a.png", "1", "0"), ("1", "b.png", "1", "1")])
     assert by_label(read(tmp_path)) == {"mass": [1, 1]}
+
+
+@pytest.mark.parametrize(("cells", "is_label"), [(("0", "1", "1"), True), (("a", "b", ""), False)])
+def test_an_unnamed_column_with_values_is_not_passed_over(
+    tmp_path: Path, cells: tuple[str, ...], is_label: bool
+) -> None:
+    rows = [(f"{number}.png", number % 2, cell) for number, cell in enumerate(cells)]
+    write_table(tmp_path, ("path", "mass", ""), rows)
+    if is_label:
+        with pytest.raises(DataError, match=r"Column 3 holds zeros and ones, and has no name in line 1"):
+            read(tmp_path)
+    else:
+        sentence = "Columns that hold values, have no name in line 1 and were not used: column 3."
+        assert sentence in read(tmp_path).notes
+    assert list(by_label(read(tmp_path, labels=("mass",)))) == ["mass", "No Finding"]
+    write_table(tmp_path, ("path", "mass", ""), [(*row[:2], "") for row in rows])
+    assert all("no name in line 1" not in note for note in read(tmp_path).notes), "nothing is in it"
+
+
+# Patients.
+
+
+def of_patients(folder: Path, patients: Sequence[str]) -> ImageRows:
+    rows = [(f"{number}.png", patient, number % 2) for number, patient in enumerate(patients)]
+    return read(write_table(folder, ("path", "patient", "mass"), rows))
+
+
+def test_whole_numbers_are_one_patient_with_and_without_decimals(tmp_path: Path) -> None:
+    rows = of_patients(tmp_path, ("1", "1.0", "12.0", "2.00"))
+    assert (rows.patients.tolist(), rows.warnings) == (["1", "1", "12", "2"], ())
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("patient1", "PATIENT1"), ("P 1", "P1"), ("7", "007"), ("7", "7.0"), ("Ⅱ", "II")]
+)
+def test_patients_that_are_nearly_spelled_alike_are_warned_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], one: str, other: str
+) -> None:
+    patients = [one, other, "x", "y", "z"]
+    rows = of_patients(tmp_path / "raw", patients)
+    assert rows.patients.tolist() == patients
+    (warning,) = rows.warnings
+    assert f"{min(one, other)!r} and {max(one, other)!r} differ only in case" in warning
+    assert of_patients(tmp_path / "raw", [one, "q", "x", "y", "z"]).warnings == ()
+    of_patients(tmp_path / "raw", patients)
+    description = create("create_from_folder", tmp_path / "out", tmp_path / "raw", WriteOptions(labels_only=True))
+    said = capsys.readouterr().err
+    assert f"warning: {tmp_path}/raw/table.csv: {warning}" in said
+    assert description["warnings"] == [warning]
+
+
+def test_no_finding_beside_a_finding_is_warned_of(tmp_path: Path) -> None:
+    table = [("1.png", 1, 0), ("2.png", 1, 1), ("3.png", 0, 1), ("4.png", 1, 1)]
+    rows = read(write_table(tmp_path, ("path", "mass", "no_finding"), table))
+    (warning,) = rows.warnings
+    assert warning.startswith("2 rows have both 'no_finding' and a finding, the first in line 3, with 'mass'.")
+    assert by_label(rows) == {"mass": [1, 1, 0, 1], "no_finding": [0, 1, 1, 1]}
+    assert read(write_table(tmp_path, ("path", "mass", "no_finding"), table[::2])).warnings == ()
 
 
 # Names.
