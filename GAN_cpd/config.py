@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from GAN_cpd.loss import LossConfig
 from GAN_cpd.networks import Architecture
 from medsynth.config import require_range
-from medsynth.gan.augment import AugmentConfig
 from medsynth.gan.schedule import ScheduleConfig
+from medsynth.gan.settings import TrainingConfig
 from medsynth.gan.steps import OptimiserConfig
 from medsynth.gan.stopping import StoppingConfig
 from medsynth.gan.trainer import TrainerConfig
@@ -40,16 +40,11 @@ class NetworkConfig:
 
 
 @dataclass(frozen=True)
-class ConditionalConfig:
+class ConditionalConfig(TrainingConfig):
     """Everything that a training of GAN_cpd can be set to, in groups."""
 
     network: NetworkConfig = field(default_factory=NetworkConfig)
     loss: LossConfig = field(default_factory=LossConfig)
-    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
-    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
-    trainer: TrainerConfig = field(default_factory=TrainerConfig)
-    stopping: StoppingConfig = field(default_factory=StoppingConfig)
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
 
 
 # Resolution: GPUs it was run on, kimg in all, kimg before the first FID.

@@ -1,5 +1,6 @@
 """What the GAN applications' scripts do, once an application has said what is its own."""
 
+import argparse
 import hashlib
 import sys
 from collections.abc import Callable
@@ -30,7 +31,7 @@ METRICS_CACHE = Path("metrics") / "cache"
 
 
 class GanConfig(Protocol):
-    """The groups of settings that every GAN application has; `network` and `loss` are its own."""
+    """An application's settings: a `TrainingConfig` with `network` and `loss`, which are its own."""
 
     network: Any
     loss: Any
@@ -287,3 +288,28 @@ def run_inference(
         label_names=tuple(facts["label_names"]),
         facts={"application": facts["application"], "images_seen": facts["images_seen"]},
     )
+
+
+def train(application: GanApplication, arguments: argparse.Namespace) -> None:
+    """Carry out the command train: check data and settings, then train, or say what would run."""
+    training = prepare_training(
+        application,
+        arguments.data_dir,
+        arguments.random_seed,
+        arguments.resolution,
+        arguments.preset,
+        arguments.overrides,
+        allow_leak=arguments.allow_leak,
+    )
+    if arguments.dry_run:
+        print(training.describe())
+        return
+    training.run(arguments.results_dir)
+
+
+def generate_dataset(application: GanApplication, arguments: argparse.Namespace) -> None:
+    """Carry out the command test: a synthetic image for every row of the dataset."""
+    counts = run_inference(
+        application, arguments.data_dir, arguments.results_dir, arguments.random_seed, arguments.resolution
+    )
+    print("generated " + ", ".join(f"{split} {count:,}" for split, count in counts.items()))

@@ -1,5 +1,6 @@
 """Metrics of the networks in a GAN's results folder, on images that they make with the labels of real ones."""
 
+import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from medsynth.gan.sampling import Floats, draw_latents
 from medsynth.gan.trained import SNAPSHOT_PREFIX, TrainedGenerator, open_generator
 from medsynth.gan.trainer import FINAL_FOLDER
 from medsynth.metrics.cache import FeatureCache
-from medsynth.metrics.catalogue import ALL, MetricsRequest
+from medsynth.metrics.catalogue import ALL, MetricsRequest, parse_metrics
 from medsynth.metrics.evaluate import ImageSet, evaluate, metric_groups
 from medsynth.metrics.features import Extractor, load_extractor
 from medsynth.progress import Progress
@@ -207,3 +208,24 @@ class _Session:
 
 def _joined(blocks: list[Floats]) -> Floats:
     return np.concatenate(blocks) if blocks else np.zeros((0, 0), np.float32)
+
+
+def run(application: GanApplication, arguments: argparse.Namespace) -> None:
+    """Carry out the command metrics, and print the table.
+
+    Args:
+        application: Which GAN.
+        arguments: As `medsynth.gan.command_line.evaluate_parser` parses them.
+    """
+    request = MetricsRequest(
+        metrics=parse_metrics(arguments.metrics),
+        features=arguments.features,
+        weights=arguments.weights,
+        num_images=arguments.num,
+        split=arguments.split,
+        snapshots=arguments.snapshots,
+        seed=arguments.seed,
+        with_floor=not arguments.no_floor,
+    )
+    text, paths = evaluate_networks(application, arguments.data_dir, arguments.results_dir, request)
+    print(text + "\nwritten: " + ", ".join(map(str, paths)))
