@@ -5,22 +5,14 @@ others are compared with it. AUROC is never flipped.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from medsynth.classify.evaluate import (
-    MINIMUM_CASES,
-    Chance,
-    Evaluation,
-    Interval,
-    chance_of_matching,
-    cluster_images,
-    evaluate,
-)
+from medsynth.classify.evaluate import MINIMUM_CASES, Evaluation, Interval, cluster_images, evaluate
 from medsynth.classify.results import PREDICTIONS, RESULTS, Predictions, read_predictions
 from medsynth.data.labels import read_csv
 from medsynth.errors import DataError, UsageError
@@ -155,7 +147,6 @@ class Comparison:
         clusters: What was resampled: patients or images.
         num_clusters: How many.
         published: The published row, where one was chosen.
-        chances: What scores assigned to other labels reach, for each result; None below 4 labels.
     """
 
     results: list[Predictions]
@@ -164,7 +155,6 @@ class Comparison:
     clusters: str
     num_clusters: int
     published: PublishedRow | None
-    chances: list[Chance | None]
 
     @property
     def published_means(self) -> list[float | None]:
@@ -196,11 +186,6 @@ class Comparison:
                       if not result.facts.get("training_finished", True)]  # fmt: skip
         if unfinished:
             notes.append(f"Training not finished: {', '.join(unfinished)}.")
-        for name, chance in zip(self.names, self.chances, strict=True):
-            if chance is not None:
-                notes.append(f"Chance ({name}; scores assigned to other labels, {chance.num_assignments:,} "
-                             f"assignments): {chance.low:.3f} to {chance.high:.3f} (95 %); matched "
-                             f"{chance.matched:.3f}, p = {chance.p_value:.2g}.")  # fmt: skip
         if self.published is None:
             notes.append("No published row for this setting.")
         else:
@@ -235,9 +220,7 @@ def compare(
     evaluation = evaluate(
         results[0].truth, [result.scores for result in results], clusters, num_resamples=num_resamples, seed=seed
     )
-    known = evaluation.sufficient
-    chances = [chance_of_matching(result.truth[:, known], result.scores[:, known], seed=seed) for result in results]
-    return Comparison(results, _names(results), evaluation, kind, int(clusters.max()) + 1, row, chances)
+    return Comparison(results, _names(results), evaluation, kind, int(clusters.max()) + 1, row)
 
 
 def _names(results: Sequence[Predictions]) -> list[str]:
@@ -331,8 +314,6 @@ def write_comparison(comparison: Comparison, folder: Path) -> None:
                     for name, result in zip(comparison.names, comparison.results, strict=True)],
         "resampled": comparison.clusters,
         "num_resampled": comparison.num_clusters,
-        "chance": {name: None if chance is None else asdict(chance)
-                   for name, chance in zip(comparison.names, comparison.chances, strict=True)},
         "notes": comparison.notes,
         "rows": records,
     })  # fmt: skip

@@ -3,8 +3,6 @@
 Everything here is numpy, so results can be compared on a machine without TensorFlow.
 """
 
-import itertools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -214,67 +212,3 @@ def evaluate(
         ],
         sufficient=sufficient,
     )
-
-
-@dataclass(frozen=True)
-class Chance:
-    """What a classifier would reach that knows nothing of which label is which.
-
-    Attributes:
-        matched: Mean AUROC of each label by its own scores.
-        low: 2.5th percentile of the mean over assignments of scores to labels.
-        high: 97.5th percentile.
-        p_value: Share of assignments, the matched one among them, that reach `matched`.
-        num_assignments: All of them, or as many as were drawn.
-        num_labels: Labels in the mean.
-    """
-
-    matched: float
-    low: float
-    high: float
-    p_value: float
-    num_assignments: int
-    num_labels: int
-
-
-def chance_of_matching(
-    truth: npt.NDArray[np.floating], scores: npt.NDArray[np.floating], *, num_drawn: int = 20_000, seed: int = 0
-) -> Chance | None:
-    """Compare the mean AUROC with that of the same scores given to other labels.
-
-    An interval from resampled patients leaves out the chance in a training: a classifier that learnt
-    nothing of the labels still ranks images in some directions, and its mean AUROC lies as far from 0.5
-    as these happen to. If the scores say nothing of which label is which, any assignment of score
-    columns to labels is as good as the matched one, so the means over assignments show that chance.
-    It tests what is special to each label: scores that all follow one trait shared by all labels count as
-    knowing nothing.
-
-    Args:
-        truth: 0 or 1, [N, L], labels with enough cases alone.
-        scores: [N, L].
-        num_drawn: Assignments drawn where there are more.
-        seed: Of the draw.
-
-    Returns:
-        None below 4 labels, where there are too few assignments to say anything.
-
-    Source: the permutation test, Fisher 1935, "The Design of Experiments", section 21; the p-value counts the
-    matched assignment, as Phipson & Smyth 2010, https://doi.org/10.2202/1544-6115.1585, advise.
-    """
-    num_labels = truth.shape[1]
-    if num_labels < 4:
-        return None
-    # Row i: every label by the scores of label i.
-    table = np.stack([aurocs(truth, np.tile(scores[:, [i]], num_labels)) for i in range(num_labels)])
-    labels = np.arange(num_labels)
-    if math.factorial(num_labels) <= num_drawn:
-        assignments = np.array(list(itertools.permutations(labels)))
-    else:
-        assignments = np.random.default_rng(seed).permuted(np.tile(labels, (num_drawn, 1)), axis=1)
-        assignments[0] = labels
-    means = table[labels, assignments].mean(axis=1)
-    matched = float(table[labels, labels].mean())
-    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    # Rounding must not make the matched assignment miss itself.
-    p_value = float(np.mean(means >= matched - 1e-12))
-    return Chance(matched, float(low), float(high), p_value, len(assignments), num_labels)

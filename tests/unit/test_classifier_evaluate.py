@@ -1,6 +1,5 @@
 """AUROC, ROC curves and bootstrap intervals."""
 
-import itertools
 import time
 
 import numpy as np
@@ -10,7 +9,6 @@ from sklearn import metrics
 
 from medsynth.classify.evaluate import (
     auroc,
-    chance_of_matching,
     cluster_images,
     evaluate,
     resample_weights,
@@ -138,43 +136,3 @@ def test_a_full_comparison_takes_seconds():
     start = time.perf_counter()
     evaluate(truth, [rng.normal(size=truth.shape)], np.arange(4000), num_resamples=1000)
     assert time.perf_counter() - start < 30  # about two on a quiet machine
-
-
-def made_up_scores(num_labels: int, strength: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Labels, and scores that follow them as `strength` says, all of them also following one shared trait."""
-    rng = np.random.default_rng(seed)
-    truth = (rng.random((400, num_labels)) < 0.3).astype(float)
-    trait = truth.sum(axis=1, keepdims=True) * rng.normal(0, 1, num_labels)
-    return truth, strength * truth + trait + rng.normal(0, 1, truth.shape)
-
-
-def test_chance_of_matching_is_exact_for_few_labels() -> None:
-    truth, scores = made_up_scores(4, 0.5, seed=0)
-    chance = chance_of_matching(truth, scores)
-    expected = [
-        np.mean([metrics.roc_auc_score(truth[:, j], scores[:, i]) for j, i in enumerate(assignment)])
-        for assignment in itertools.permutations(range(4))
-    ]
-    assert chance.num_assignments == 24
-    np.testing.assert_allclose(chance.matched, expected[0])
-    np.testing.assert_allclose([chance.low, chance.high], np.quantile(expected, [0.025, 0.975]))
-    assert chance.p_value == pytest.approx(np.mean(np.array(expected) >= expected[0] - 1e-12))
-    assert chance_of_matching(truth[:, :3], scores[:, :3]) is None
-
-
-def test_chance_of_matching_raises_as_few_false_alarms_as_it_says_and_finds_what_is_there() -> None:
-    nothing = [chance_of_matching(*made_up_scores(5, 0.0, seed)).p_value for seed in range(200)]
-    assert 1 <= sum(p <= 0.05 for p in nothing) <= 21, "5 % of 200, to 3.5 standard deviations"
-    something = [chance_of_matching(*made_up_scores(5, 1.5, seed)).p_value for seed in range(30)]
-    assert sum(p <= 0.05 for p in something) >= 24
-
-
-def test_chance_of_matching_draws_where_there_are_many_assignments() -> None:
-    truth, scores = made_up_scores(8, 0.8, seed=1)
-    drawn = [chance_of_matching(truth, scores, num_drawn=4000, seed=seed) for seed in (0, 0, 1)]
-    exact = chance_of_matching(truth, scores, num_drawn=50_000)
-    assert drawn[0] == drawn[1] != drawn[2]
-    assert (drawn[0].num_assignments, exact.num_assignments) == (4000, 40_320)
-    assert drawn[0].matched == exact.matched
-    np.testing.assert_allclose([drawn[0].low, drawn[0].high], [exact.low, exact.high], atol=0.01)
-    assert drawn[0].p_value >= 1 / 4000
