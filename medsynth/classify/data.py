@@ -64,7 +64,8 @@ def training_batches(data: ImagePyramid, image_dimension: int, batch_size: int, 
     """
     import tensorflow as tf  # noqa: PLC0415  (reading and checking data needs no TensorFlow)
 
-    from medsynth.classify.preprocess import preprocess, random_flip  # noqa: PLC0415
+    from medsynth.classify.preprocess import random_flip  # noqa: PLC0415
+    from medsynth.networks.imagenet_input import preprocess  # noqa: PLC0415
 
     def gather(step: npt.NDArray[np.int64]) -> tuple[Images, LabelMatrix]:
         return data.batch(int(step) * batch_size, batch_size, data.resolution)
@@ -91,7 +92,7 @@ def evaluation_batches(data: SplitData, image_dimension: int, batch_size: int, n
     """
     import tensorflow as tf  # noqa: PLC0415
 
-    from medsynth.classify.preprocess import preprocess  # noqa: PLC0415
+    from medsynth.networks.imagenet_input import preprocess  # noqa: PLC0415
 
     def gather(start: npt.NDArray[np.int64]) -> Images:
         return data.records.read(np.minimum(np.arange(int(start), int(start) + batch_size), num_images - 1))

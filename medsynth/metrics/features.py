@@ -155,7 +155,7 @@ def _densenet(path: Path, block_size: int) -> Extractor:
     import keras  # noqa: PLC0415
 
     from medsynth.networks.densenet import HEAD_NAME, build_densenet121  # noqa: PLC0415
-    from medsynth.networks.imagenet_input import normalised  # noqa: PLC0415
+    from medsynth.networks.imagenet_input import preprocess  # noqa: PLC0415
     from medsynth.networks.weights import load_weights  # noqa: PLC0415
 
     config = read_json(path / _CONFIG_OF_CLASSIFIER)
@@ -175,7 +175,7 @@ def _densenet(path: Path, block_size: int) -> Extractor:
     label = f"DenseNet-121 trained on {trained_on} images, {initialisation}, input {dimension}x{dimension}"
 
     def network(images: Any) -> Any:
-        return backbone(normalised(images, dimension), training=False)
+        return backbone(preprocess(images, dimension), training=False)
 
     size = int(backbone.output.shape[-1])
     return Extractor(DENSENET, label, size, file_digest(weights), _compiled(network), None, block_size)

@@ -23,7 +23,7 @@ def cases(prefix: str) -> list:
 
 @pytest.mark.parametrize(("path", "name"), cases("preprocess/in"))
 def test_preprocess_matches_the_original(path, name):
-    from medsynth.classify.preprocess import preprocess
+    from medsynth.networks.imagenet_input import preprocess
 
     size = re.fullmatch(r"preprocess/in(\d+)", name).group(1)
     with np.load(path) as data:
