@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from build_dataset.rows import ImageRows, Splits
 from build_dataset.splits import SPLIT_NAMES, Indices, combination_codes, rows_per_class, shuffled, stratified_cut
+from medsynth.data.wording import counted
 from medsynth.errors import DataError, UsageError
 
 
@@ -125,7 +126,7 @@ class Classes:
                 raise DataError(
                     f"{num_classes} classes (combinations of labels) were asked for; give fewer --classes or a "
                     "lower --limit.",
-                    received=f"{len(dealt.patterns)} combinations above the limit",
+                    received=f"{counted(len(dealt.patterns), 'combination')} above the limit",
                 )
             members = {}
             for name, size in zip(SPLIT_NAMES, (num_train, self.valid_per_class, self.test_per_class), strict=True):

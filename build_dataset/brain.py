@@ -13,6 +13,7 @@ from build_dataset.rows import ImageRows
 from build_dataset.splits import rank_combinations, require_seed, rows_above_limit, shuffled, split_patients
 from build_dataset.tables import Cells, TextTable, has_control_characters, read_table
 from medsynth.data.images import ImageForm
+from medsynth.data.wording import counted
 from medsynth.errors import DataError, UsageError
 from medsynth.files import require_folder
 
@@ -93,7 +94,7 @@ def read_slice_rows(raw_dir: str) -> ImageRows:
     if table.cells.shape[1] != 3 or len(table) % len(TYPES):
         raise DataError(
             "Three columns (ID_<hex>_<type>, label, patient) and six rows an image were expected.",
-            received=f"{table.cells.shape[1]} columns and {len(table)} rows",
+            received=f"{counted(table.cells.shape[1], 'column')} and {counted(len(table), 'row')}",
             path=table.path,
         )
     # [6 N, 3] -> three times [N, 6]

@@ -10,6 +10,7 @@ from PIL import Image
 from skimage.transform import resize
 
 from medsynth.data.dicom import DicomHeader, DicomSlice, read_header, read_slice
+from medsynth.data.images import read_image
 from medsynth.errors import DataError
 from medsynth.files import atomic_path
 
@@ -38,22 +39,31 @@ class Outcome:
 
 
 def prepare_slices(task: SliceTask) -> list[Outcome]:
-    """Write the PNG files of a task that are not there yet, and return what became of each."""
+    """Write the PNG files of a task that are not there yet or damaged, and return what became of each."""
     return [_prepare_slice(source, target, task) for source, target in task.files]
 
 
 def _prepare_slice(source: Path, target: Path, task: SliceTask) -> Outcome:
-    """Write one PNG file, unless it is there, and return the patient."""
+    """Write one PNG file, unless it is there and whole, and return the patient."""
     try:
         header = read_header(source)
         _require_usable(header, task.allow_burned_in)
-        if not target.is_file():
+        if not _is_whole(target):
             pixels = picture(read_slice(source), task.window, task.image_size)
             with atomic_path(target) as temporary:
                 Image.fromarray(pixels).save(temporary, "PNG")
     except DataError as error:
         return Outcome(reason=f"{error.expected} Received: {error.received}")
     return Outcome(header.patient_id, is_inverted=header.is_inverted)
+
+
+def _is_whole(path: Path) -> bool:
+    """Return whether a PNG file is there, with the checksums of all its parts right."""
+    try:
+        read_image(path)
+    except DataError:
+        return False
+    return True
 
 
 def _require_usable(header: DicomHeader, allow_burned_in: bool) -> None:

@@ -12,6 +12,7 @@ from build_dataset.rows import ImageRows
 from build_dataset.splits import rank_combinations, require_seed, rows_above_limit, split_patients
 from build_dataset.tables import TextTable, listed, read_table
 from medsynth.data.images import ImageForm
+from medsynth.data.wording import counted
 from medsynth.errors import DataError
 from medsynth.files import require_folder
 
@@ -94,11 +95,12 @@ def read_frontal_rows(raw_dir: str) -> ImageRows:
         )
     paths = pd.Series(table.column("Path"), dtype=object)
     labels = _binary_labels(table)
-    rows = np.flatnonzero(paths.str.contains(_FRONTAL).to_numpy(bool) & labels.any(axis=1))
+    is_frontal = paths.str.contains(_FRONTAL).to_numpy(bool)
+    rows = np.flatnonzero(is_frontal & labels.any(axis=1))
     if len(rows) == 0:
         raise DataError(
             "Frontal images (.../view1_frontal.jpg or view2_frontal.jpg) with a finding were expected.",
-            received=f"none in {len(table)} rows",
+            received=f"none in {counted(len(table), 'row')}",
             path=table.path,
         )
     patients = paths.str.extract(r"patient(\d+)", expand=False)
@@ -113,7 +115,17 @@ def read_frontal_rows(raw_dir: str) -> ImageRows:
         label_names=FINDINGS,
         table=table.path,
         num_listed=len(table),
+        notes=_notes(int(np.count_nonzero(is_frontal)), len(rows), len(table)),
     )
+
+
+def _notes(num_frontal: int, num_kept: int, num_listed: int) -> tuple[str, ...]:
+    """Return which of the listed images are left out, in sentences."""
+    left_out = [
+        ("Rows that are no first or second frontal view", num_listed - num_frontal, num_listed),
+        (f"Frontal images with no finding at all (not even {FINDINGS[0]!r})", num_frontal - num_kept, num_frontal),
+    ]
+    return tuple(f"{what}, left out: {count:,} of {total:,}." for what, count, total in left_out if count)
 
 
 def _binary_labels(table: TextTable) -> npt.NDArray[np.float32]:

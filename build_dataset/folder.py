@@ -31,6 +31,7 @@ from build_dataset.splits import (
 )
 from build_dataset.tables import Cells, TextTable, has_control_characters, listed, read_table
 from medsynth.data.images import IMAGE_FITS, ImageForm
+from medsynth.data.wording import counted
 from medsynth.errors import DataError, UsageError
 from medsynth.files import require_folder
 
@@ -314,10 +315,10 @@ def _contradiction(names: Sequence[str], labels: Labels, lines: npt.NDArray[np.i
         return None
     row = int(np.argmax(both))
     finding = next(name for number, name in enumerate(names) if number != own and labels[row, number] == 1)
-    rows = "1 row has" if np.count_nonzero(both) == 1 else f"{np.count_nonzero(both):,} rows have"
+    rows = counted(int(np.count_nonzero(both)), "row")
     return (
-        f"{rows} both {names[own]!r} and a finding, the first in line {lines[row]}, with {finding!r}. Both labels are "
-        "kept; correct the table unless this is meant."
+        f"{rows} with both {names[own]!r} and a finding: the first is line {lines[row]}, with {finding!r}. Both labels "
+        "are kept; correct the table unless this is meant."
     )
 
 

@@ -19,6 +19,7 @@ from build_dataset.brain import IMAGE_ID, TABLE_NAME, TYPES
 from build_dataset.brain_slices import WINDOWS, Outcome, SliceTask, prepare_slices
 from build_dataset.rsna_labels import SliceLabels, read_stage_2_labels
 from build_dataset.writing import require_resolution
+from medsynth.data.wording import counted
 from medsynth.errors import DataError, RunFolderError, UsageError
 from medsynth.files import (
     atomic_path,
@@ -61,7 +62,7 @@ def prepare_brain(
     A slice is windowed, resized with its aspect kept (a Gaussian against aliasing) and, where it is
     not square, put in the middle of a black square. A file that fails is left out of the table and
     named in prepare_brain_report.csv. The same command goes on where it was stopped: PNG files that
-    are there are kept, only the patient's id is read again, and every byte comes out the same.
+    are there and whole are kept, only the patient's id is read again, and every byte comes out the same.
 
     Args:
         raw_dicom_dir: Holds ID_<hex>.dcm (any extension or none), at any depth.
@@ -148,16 +149,20 @@ def prepare_brain(
 def format_summary(summary: Mapping[str, int]) -> str:
     """Return the counts of `prepare_brain` as people read them, one a line."""
     meanings = {
-        "images": "images prepared",
-        "patients": "patients",
+        "images": "image",
+        "patients": "patient",
         "failed": f"failed, named in {REPORT_NAME}",
         "missing": "of them without a file",
         "inverted": "are MONOCHROME1 and were inverted after the window",
-        "not_named": "DICOM files that no row of the table names",
-        "duplicate_rows": "duplicate rows dropped",
+        "not_named": "not named: DICOM files that no row of the table names",
+        "duplicate_rows": "dropped: duplicate rows",
     }
-    always = ("images", "patients")
-    return "\n".join(f"{summary[key]:,} {text}" for key, text in meanings.items() if summary[key] or key in always)
+    nouns = ("images", "patients")
+    return "\n".join(
+        counted(summary[key], text) if key in nouns else f"{summary[key]:,} {text}"
+        for key, text in meanings.items()
+        if summary[key] or key in nouns
+    )
 
 
 def _require_choice(option: str, value: str, choices: Sequence[str] | Mapping[str, Any]) -> None:
@@ -190,7 +195,7 @@ def _find_slices(raw: Path, images: Sequence[str]) -> tuple[dict[str, Path], int
     if not wanted & found.keys():
         raise DataError(
             f"Not one of the {len(wanted):,} images of the table lies in this folder, as {images[0]}.dcm.",
-            received=f"{len(found) + num_others:,} other DICOM files",
+            received=counted(len(found) + num_others, "other DICOM file"),
             path=raw,
         )
     num_others += len(found.keys() - wanted)

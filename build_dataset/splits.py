@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from medsynth.data.wording import counted
 from medsynth.errors import DataError, UsageError
 
 SPLIT_NAMES = ("train", "valid", "test")
@@ -78,7 +79,8 @@ def rows_above_limit(combinations: Combinations, limit: int) -> Indices:
         most = combinations.counts[0] if len(combinations.counts) else 0
         raise DataError(
             f"No combination of labels occurs more than {limit} times; give a lower --limit.",
-            received=f"{len(combinations.counts)} combinations, the most frequent with {most} images",
+            received=f"{counted(len(combinations.counts), 'combination')}, "
+            f"the most frequent with {counted(int(most), 'image')}",
         )
     return rows
 
@@ -120,7 +122,7 @@ def split_patients(patients: npt.NDArray[Any], fraction: float, seed: int) -> di
             raise DataError(
                 f"No patient is left for {SPLIT_NAMES[number]}; add images of more patients, give a lower "
                 "--limit or another --split.",
-                received=f"{num_patients} patients and a split of {fraction}",
+                received=f"{counted(num_patients, 'patient')} and a split of {fraction}",
             )
         split_of_patient[members] = number
     return _rows_of_splits(split_of_patient[of_row])
@@ -150,7 +152,8 @@ def stratify_patients(
     of_row, distinct = pd.factorize(np.asarray(patients), sort=True)
     if len(distinct) < len(SPLIT_NAMES):
         raise DataError(
-            "Train, valid and test need at least one patient each.", received=f"{len(distinct)} patients in all"
+            "Train, valid and test need at least one patient each.",
+            received=f"{counted(len(distinct), 'patient')} in all",
         )
     # One column per label, one for its absence, and one for the images as such.
     present = np.column_stack([labels > 0, labels == 0, np.ones(len(labels))])
@@ -212,7 +215,7 @@ def stratified_cut(labels: npt.NDArray[Any], num_kept: int, seed: int, *, split:
         raise DataError(
             f"The {split} split has fewer images than --test-val-samples {num_kept}; give at most "
             f"{num_rows}, or 0 to keep every image.",
-            received=f"{num_rows} images",
+            received=counted(num_rows, "image"),
         )
     if num_kept in (0, num_rows):
         return np.arange(num_rows)
@@ -228,7 +231,8 @@ def stratified_cut(labels: npt.NDArray[Any], num_kept: int, seed: int, *, split:
             f"The {split} split cannot be cut to --test-val-samples {num_kept} with every combination of "
             "labels in its share: each needs two images or more, and there may be no more combinations than "
             "images kept or left out. Give another number, 0 to keep every image, or a higher --limit.",
-            received=f"{num_rows} images of {len(counts)} combinations, the rarest with {counts.min()} ({error})",
+            received=f"{counted(num_rows, 'image')} of {counted(len(counts), 'combination')}, "
+            f"the rarest with {counts.min()} ({error})",
         ) from None
     return kept.astype(np.int64)
 
@@ -268,7 +272,7 @@ def rows_per_class(
             raise DataError(
                 f"{num_per_class} images per class were asked for in the {split} split; the class of rank "
                 f"{wanted + 1} by count has fewer. Ask for fewer images or fewer classes.",
-                received=f"{len(rows)} images",
+                received=counted(len(rows), "image"),
             )
         chosen.append((rows if seeds is None else shuffled(rows, seeds[number]))[:num_per_class])
     return chosen

@@ -12,6 +12,7 @@ from typing import TextIO
 import numpy as np
 import numpy.typing as npt
 
+from medsynth.data.wording import counted
 from medsynth.errors import DataError
 
 Cells = npt.NDArray[np.object_]
@@ -53,7 +54,9 @@ class TextTable:
         """
         if wrong.any():
             row = int(np.argmax(wrong))
-            others = f", and {np.count_nonzero(wrong) - 1:,} more rows" if np.count_nonzero(wrong) > 1 else ""
+            others = (
+                f", and {counted(int(np.count_nonzero(wrong)) - 1, 'more row')}" if np.count_nonzero(wrong) > 1 else ""
+            )
             raise DataError(
                 f"Line {self.lines[row]}: {sentence}.", received=f"{quoted(cells[row])}{others}", path=self.path
             )
@@ -116,7 +119,7 @@ def _parse(file: TextIO, path: Path) -> TextTable:
                 if len(row) != len(names):
                     raise DataError(
                         f"Line {line}: {len(names)} cells were expected, as line 1 has them.",
-                        received=f"{len(row)} cells",
+                        received=counted(len(row), "cell"),
                         path=path,
                     )
                 cells += map(words.setdefault, row, row)

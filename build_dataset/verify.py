@@ -1,18 +1,20 @@
 """The command `verify`: audit datasets, say what was found, draw them, and fail where something is wrong."""
 
+import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from medsynth.data.audit import Audit, count_split, verify
+from medsynth.data.audit import Audit, audit_dataset, count_split, find_datasets, manifest_of
 from medsynth.data.audit_scan import ScannedSplit
 from medsynth.data.labels import record_order
 from medsynth.data.manifest import MANIFEST_NAME
 from medsynth.data.overlaps import Overlap, Pair
 from medsynth.data.tfrecords import Images
-from medsynth.errors import DataError
+from medsynth.errors import DataError, RunFolderError
+from medsynth.files import explained_writes, write_json
 from medsynth.report.dataset_figures import (
     ShownPair,
     contact_sheet_figure,
@@ -40,20 +42,22 @@ def verify_command(target_dir: str | Path, num_workers: int, *, allow_leak: bool
         allow_leak: Do not raise for patients or images that two splits share; they are found and written all the same.
 
     Raises:
-        DataError: There is no dataset, or one with errors; raised when all of them are printed and written.
-        RunFolderError: A folder cannot be written.
+        DataError: There is no dataset, or one with errors; raised when all of them are printed and written. A folder
+            that cannot be written is warned of, since the result is on the screen.
     """
-
-    def report(audit: Audit) -> None:
-        print(format_audit(audit), flush=True)
-
-    audits = verify(Path(target_dir), num_workers=num_workers, report=report)
-    for audit in audits:
-        draw(audit)
+    audits = []
+    for root in find_datasets(Path(target_dir)):
+        audits.append(audit_dataset(root, num_workers=num_workers))
+        print(format_audit(audits[-1]), flush=True)
+        try:
+            write_json(root / MANIFEST_NAME, manifest_of(audits[-1]))
+            draw(audits[-1])
+        except RunFolderError as error:
+            print(f"warning: the result could not be written: {error}", file=sys.stderr, flush=True)
     num_errors = [sum(not (finding.is_leak and allow_leak) for finding in audit.findings("error")) for audit in audits]
     if any(num_errors):
         raise DataError(
-            f"The audit found errors; they are listed above and in {MANIFEST_NAME}.",
+            "The audit found errors; they are listed above.",
             received=f"errors: {sum(num_errors)}, in {np.count_nonzero(num_errors)} of {len(audits)} datasets",
             path=target_dir,
         )
@@ -96,8 +100,9 @@ def _table(rows: Sequence[tuple[str, ...]], *, num_text_columns: int) -> Iterato
 
 def draw(audit: Audit) -> None:
     """Write the pictures of a dataset; those that there is nothing for are removed."""
-    for name in AUDIT_FILES[1:]:
-        (audit.root / name).unlink(missing_ok=True)
+    with explained_writes(audit.root):
+        for name in AUDIT_FILES[1:]:
+            (audit.root / name).unlink(missing_ok=True)
     splits = audit.evidence.dataset.splits
     tables = {name: split.table for name, split in splits.items() if split.table is not None}
     if tables:

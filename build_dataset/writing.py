@@ -184,7 +184,7 @@ def _claimed(building: Path, plan: dict[str, Any], forget: bool) -> Iterator[Non
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
         plan_path = building / _PLAN_NAME
         if plan_path.exists():
-            difference = describe_differences(read_json(plan_path), plan)
+            difference = describe_differences(_flat(_read_plan(plan_path)), _flat(plan))
             if difference:
                 raise RunFolderError(
                     "An unfinished dataset with other settings lies here; delete it, give the same settings, or "
@@ -201,6 +201,36 @@ def _claimed(building: Path, plan: dict[str, Any], forget: bool) -> Iterator[Non
             raise
     finally:
         os.close(descriptor)
+
+
+def _read_plan(path: Path) -> dict[str, Any]:
+    """Return the plan of an unfinished dataset.
+
+    Raises:
+        RunFolderError: It is damaged; says what to do.
+    """
+    try:
+        plan = read_json(path)
+    except DataError as error:
+        plan, received = None, error.received
+    else:
+        received = type(plan).__name__
+    if not isinstance(plan, dict):
+        raise RunFolderError(
+            "An unfinished dataset lies here, and what it was to become cannot be read; forget it with --overwrite.",
+            received=received,
+            path=path,
+        )
+    return plan
+
+
+def _flat(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a plan as one dictionary whose differences are short to tell."""
+    flat: dict[str, Any] = {}
+    for key, value in plan.items():
+        flat |= {f"{key}.{inner}": each for inner, each in value.items()} if isinstance(value, dict) else {key: value}
+    rows = flat.pop("rows_sha256", None)
+    return flat | {"images, labels and patients of the table (sha256)": str(rows)[:8]}
 
 
 def _fingerprint(splits: Mapping[str, ImageRows], description: Mapping[str, Any]) -> dict[str, Any]:

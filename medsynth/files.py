@@ -172,7 +172,7 @@ def require_folder(path: Path, what: str) -> Path:
         is_folder = path.is_dir()
         received = "a file" if path.is_file() else "no such folder"
     except OSError as error:  # such as a name that is too long
-        is_folder, received = False, error.strerror
+        is_folder, received = False, str(error.strerror)
     if not is_folder:
         raise DataError(f"A folder with {what} was expected here.", received=received, path=path)
     return path

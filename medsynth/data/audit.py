@@ -11,7 +11,7 @@ from typing import Any
 from medsynth.data.audit_checks import CHECKS, Check, Evidence, Finding, positives_of
 from medsynth.data.audit_scan import SPLITS, ScannedSplit, scan
 from medsynth.data.labels import record_order
-from medsynth.data.manifest import EXACT, FORM_VERSION, MANIFEST_NAME, NEAR, PATIENTS
+from medsynth.data.manifest import EXACT, FORM_VERSION, MANIFEST_NAME, NEAR, PATIENTS, read_earlier_files
 from medsynth.data.overlaps import Overlap, find_overlaps
 from medsynth.data.tfrecords import available_resolutions, labels_path
 from medsynth.errors import DataError
@@ -94,7 +94,7 @@ def verify(
 def audit_dataset(root: Path, *, num_workers: int = 1) -> Audit:
     """Run every check on one dataset; nothing is written."""
     dataset = scan(root, num_workers)
-    evidence = Evidence(dataset, find_overlaps(dataset))
+    evidence = Evidence(dataset, find_overlaps(dataset), read_earlier_files(root))
     return Audit(evidence, tuple(check(evidence) for check in CHECKS))
 
 
@@ -123,6 +123,7 @@ def manifest_of(audit: Audit) -> dict[str, Any]:
             for finding in check.findings
         ],
         "overlaps": {f"{one.first}-{one.second}": _counts(one) for one in audit.evidence.overlaps},
+        "num_pairs": {f"{one.first}-{one.second}": _num_pairs(one) for one in audit.evidence.overlaps},
         "pairs": [entry for one in audit.evidence.overlaps for entry in _pairs(audit.evidence, one)],
         "splits": {name: count_split(split) for name, split in dataset.splits.items()},
         "files": {
@@ -132,8 +133,16 @@ def manifest_of(audit: Audit) -> dict[str, Any]:
 
 
 def _counts(overlap: Overlap) -> dict[str, int | None]:
-    found = {PATIENTS: overlap.patients, EXACT: overlap.exact, NEAR: overlap.near}
-    return {kind: None if items is None else len(items) for kind, items in found.items()}
+    """Return how many patients, and how many images of the second split, both have."""
+    counts: dict[str, int | None] = {PATIENTS: None if overlap.patients is None else len(overlap.patients)}
+    for kind, pairs in ((EXACT, overlap.exact), (NEAR, overlap.near)):
+        counts[kind] = None if pairs is None else overlap.num_images(pairs)
+    return counts
+
+
+def _num_pairs(overlap: Overlap) -> dict[str, int]:
+    """Return how many pairs were found, of which "pairs" lists the first _NUM_PAIRS_KEPT."""
+    return {EXACT: len(overlap.exact or ()), NEAR: len(overlap.near or ())}
 
 
 def _pairs(evidence: Evidence, overlap: Overlap) -> Iterator[dict[str, Any]]:

@@ -6,8 +6,8 @@ medsynth/data/audit_scan.py, what two splits share in medsynth/data/overlaps.py.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,11 +15,13 @@ import numpy as np
 
 from medsynth.data.audit_scan import SPLITS, Fault, ScannedDataset, ScannedSplit
 from medsynth.data.labels import LabelTable, record_order
+from medsynth.data.manifest import MANIFEST_NAME
 from medsynth.data.near_duplicates import SMALLEST_SIDE
 from medsynth.data.overlaps import Overlap, Pair
 from medsynth.data.tfrecords import available_resolutions, labels_path
+from medsynth.data.wording import counted
 
-_NUM_NAMED = 5  # of many alike, in a message
+_NUM_NAMED, _NUM_FILES_NAMED = 5, 20  # of many alike, in a message
 
 
 @dataclass(frozen=True)
@@ -61,10 +63,12 @@ class Evidence:
     Attributes:
         dataset: Files, labels and images.
         overlaps: What every two splits share.
+        earlier: The sha256 of every file in the manifest that is there already; None where it cannot be read.
     """
 
     dataset: ScannedDataset
     overlaps: tuple[Overlap, ...]
+    earlier: Mapping[str, str] | None = field(default_factory=dict)
 
     @property
     def splits(self) -> Iterable[ScannedSplit]:
@@ -84,10 +88,10 @@ def _warning(place: str, message: str, *, is_leak: bool = False) -> Finding:
     return Finding("warning", place, message, is_leak)
 
 
-def _some(items: Sequence[object]) -> str:
+def _some(items: Sequence[object], num_named: int = _NUM_NAMED) -> str:
     """Return their number, and the first few in brackets."""
-    named = ", ".join(map(str, items[:_NUM_NAMED]))
-    return f"{len(items):,} ({named}{', ...' if len(items) > _NUM_NAMED else ''})"
+    named = ", ".join(map(str, items[:num_named]))
+    return f"{len(items):,} ({named}{', ...' if len(items) > num_named else ''})"
 
 
 def _errors(evidence: Evidence, faults: Iterable[Fault]) -> Iterator[Finding]:
@@ -106,7 +110,7 @@ def check_files(evidence: Evidence) -> Check:
             sentence = "The split is missing; leaks into it cannot be looked for."
             findings.append((_error if name in described else _warning)(name, sentence))
     num_records = sum(len(file.records) for file in files if file.records is not None)
-    return Check("checksums", f"{len(files)} files, {num_records:,} records", tuple(findings))
+    return Check("checksums", f"{counted(len(files), 'file')}, {counted(num_records, 'record')}", tuple(findings))
 
 
 def check_shapes(evidence: Evidence) -> Check:
@@ -244,6 +248,22 @@ def positives_of(table: LabelTable) -> dict[str, int]:
     return dict(zip(table.names, table.values.sum(axis=0).astype(int).tolist(), strict=True))
 
 
+def check_changes(evidence: Evidence) -> Check:
+    """Every file is what it was when the dataset was audited the last time."""
+    if not evidence.earlier:
+        reason = "not checked: the manifest cannot be read" if evidence.earlier is None else "no earlier manifest"
+        return Check("last verify", reason)
+    present = {evidence.place(file.path): file.sha256 for file in evidence.dataset.files}
+    changed = [name for name, sha256 in evidence.earlier.items() if present.get(name, sha256) != sha256]
+    gone = [name for name in evidence.earlier if name not in present]
+    findings = [
+        _warning(MANIFEST_NAME, f"Files {word} since the last verify: {_some(names, _NUM_FILES_NAMED)}.")
+        for word, names in (("changed", changed), ("gone", gone))
+        if names
+    ]
+    return Check("last verify", counted(len(evidence.earlier), "file"), tuple(findings))
+
+
 def check_constant(evidence: Evidence) -> Check:
     """Images with the same value everywhere hold nothing to learn from."""
     findings, num_images = [], 0
@@ -281,7 +301,10 @@ def check_patients(evidence: Evidence) -> Check:
         if overlap.patients
     ]
     unknown = [split.folder.name for split in evidence.splits if split.patients is None]
-    if unknown:
+    silent = [name for name in unknown if not evidence.dataset.splits[name].faults]
+    if silent:
+        message = "Patients are unknown, so that images of one person may lie in two splits: not checked."
+        findings.append(_warning(", ".join(silent), message))
         return Check("patients", f"not checked in {', '.join(unknown)}: unknown", tuple(findings))
     counts = [f"{len(set(split.patients or ())):,}" for split in evidence.splits]
     return Check("patients", f"{' x '.join(counts)} patients", tuple(findings))
@@ -290,7 +313,7 @@ def check_patients(evidence: Evidence) -> Check:
 def check_exact_duplicates(evidence: Evidence) -> Check:
     """No image is in two splits, pixel for pixel at the finest level that all splits have."""
     findings = [
-        _error(_both(overlap), f"Identical images: {_some(_name_pairs(overlap, overlap.exact))}.", is_leak=True)
+        _error(_both(overlap), f"Identical images: {_name_pairs(overlap, overlap.exact)}.", is_leak=True)
         for overlap in evidence.overlaps
         if overlap.exact
     ]
@@ -303,7 +326,7 @@ def check_exact_duplicates(evidence: Evidence) -> Check:
 def check_near_duplicates(evidence: Evidence) -> Check:
     """No image is a mirrored, re-compressed or otherwise altered copy of one in another split."""
     findings = [
-        _warning(_both(overlap), f"Seemingly copies: {_some(_name_pairs(overlap, overlap.near))}.", is_leak=True)
+        _warning(_both(overlap), f"Seemingly copies: {_name_pairs(overlap, overlap.near)}.", is_leak=True)
         for overlap in evidence.overlaps
         if overlap.near
     ]
@@ -325,12 +348,15 @@ def _both(overlap: Overlap) -> str:
     return f"{overlap.first} and {overlap.second}"
 
 
-def _name_pairs(overlap: Overlap, pairs: Sequence[Pair]) -> list[str]:
-    return [
+def _name_pairs(overlap: Overlap, pairs: Sequence[Pair]) -> str:
+    """Return the number of images that are in some pairs, and the first pairs."""
+    names = [
         f"{overlap.first} record {pair.first} = {overlap.second} record {pair.second}"
         + (" mirrored" if pair.mirrored else "")
         for pair in pairs
     ]
+    num_images = overlap.num_images(pairs)
+    return _some(names) if num_images == len(pairs) else f"{num_images:,} of {overlap.second}, in pairs: {_some(names)}"
 
 
 CHECKS: tuple[Callable[[Evidence], Check], ...] = (
@@ -339,6 +365,7 @@ CHECKS: tuple[Callable[[Evidence], Check], ...] = (
     check_labels,
     check_levels,
     check_description,
+    check_changes,
     check_constant,
     check_classes,
     check_patients,

@@ -184,6 +184,9 @@ def scan(root: Path, num_workers: int) -> ScannedDataset:
     }
     faults: list[Fault] = []
     description = _read_description(root, faults)
+    if description.get("patients_known") is False:  # the table named none, so each image counts as a patient
+        for split in splits.values():
+            split.patients = None
     _scan_images([split for split in splits.values() if split.records], num_workers)
     return ScannedDataset(root, splits, description, files, faults)
 

@@ -1,7 +1,9 @@
 """Image files to pixels of one size and range."""
 
+import contextlib
 import functools
 import io
+import math
 import struct
 import zlib
 from dataclasses import dataclass
@@ -11,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse
-from PIL import Image
+from PIL import Image, ImageOps
 from skimage.transform import resize
 
 from medsynth.errors import DataError, UsageError
@@ -22,6 +24,8 @@ IMAGE_FITS = ("stretch", "pad", "crop", "exact")
 _DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 # Pillow clips these to 8 bits when asked for grey, so they are read with their own depth.
 _DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
+_MOST_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 0)  # Pillow's own limit
+_TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PNG_END = b"IEND\xaeB`\x82"  # the last chunk's name and checksum
 _DICOM_PREAMBLE = 128  # bytes before "DICM" (DICOM PS3.10, section 7.1)
 
@@ -43,7 +47,8 @@ def read_image(path: Path, num_channels: int = 1) -> npt.NDArray[Any]:
     """Read an image file: uint8, or float64 in the file's units for more than 8 bits.
 
     Colour becomes luma (ITU-R 601-2, as Pillow defines it) where one channel is asked for; grey is
-    repeated where three are. Transparency is ignored. A DICOM file is read by `medsynth.data.dicom`.
+    repeated where three are. Transparency is ignored. Where EXIF says that a picture lies on its side (cameras do so),
+    it is set upright. A DICOM file is read by `medsynth.data.dicom`.
 
     Args:
         path: PNG, JPEG, TIFF, DICOM or whatever else Pillow reads.
@@ -53,7 +58,7 @@ def read_image(path: Path, num_channels: int = 1) -> npt.NDArray[Any]:
         Pixels [H, W, num_channels].
 
     Raises:
-        DataError: Missing, unreadable, truncated, no image, or negative or non-finite pixels.
+        DataError: Missing, unreadable, truncated, no image, too large, or negative or non-finite pixels.
     """
     try:
         content = path.read_bytes()
@@ -67,11 +72,29 @@ def read_image(path: Path, num_channels: int = 1) -> npt.NDArray[Any]:
         pixels = read_grey_dicom(path)
     else:
         pixels = _decode(content, path, num_channels)
-    if pixels.dtype != np.uint8 and (not np.isfinite(pixels).all() or pixels.min() < 0):
-        raise DataError("Pixels must be finite and not negative.", received=f"minimum {pixels.min()}", path=path)
+    if pixels.dtype != np.uint8:
+        _require_finite(pixels, path)
     if pixels.ndim == 2:
         pixels = pixels[..., None]  # [H, W] -> [H, W, 1]
     return np.repeat(pixels, num_channels, axis=2) if pixels.shape[2] < num_channels else pixels
+
+
+def _require_finite(pixels: npt.NDArray[Any], path: Path) -> None:
+    """Refuse NaN, infinite and negative pixels: black is 0, and the brightest pixel becomes 255."""
+    found = [
+        f"{np.count_nonzero(marks):,} {word}"
+        for word, marks in (("NaN", np.isnan(pixels)), ("infinite", np.isinf(pixels)))
+        if marks.any()
+    ]
+    if found:
+        raise DataError("Pixels must be finite; repair the picture.", received=" and ".join(found), path=path)
+    if pixels.min() < 0:
+        raise DataError(
+            "Pixels must not be negative, since black is 0. Where they are Hounsfield units or other signed numbers, "
+            "choose a window, or add what makes the lowest one 0, and save them again.",
+            received=f"values from {pixels.min():g} to {pixels.max():g}",
+            path=path,
+        )
 
 
 def _decode(content: bytes, path: Path, num_channels: int) -> npt.NDArray[Any]:
@@ -80,15 +103,58 @@ def _decode(content: bytes, path: Path, num_channels: int) -> npt.NDArray[Any]:
             if image.format == "PNG":
                 _require_whole_png(content)
             if image.mode in _DEEP_MODES:
-                return np.asarray(image, np.float64)
-            return np.asarray(image.convert("L" if num_channels == 1 else "RGB"))
-    except (*_DECODING_ERRORS, Image.DecompressionBombError) as error:
-        received = f"{len(content)} bytes" if isinstance(error, Image.UnidentifiedImageError) else error
+                return np.asarray(_upright(image), np.float64)
+            return np.asarray(_upright(image).convert("L" if num_channels == 1 else "RGB"))
+    except Image.DecompressionBombError as error:
+        raise _too_large(path, error) from None
+    except _DECODING_ERRORS as error:
+        if isinstance(error, Image.UnidentifiedImageError):
+            if content.startswith(_TIFF_STARTS):
+                return _decode_rare_tiff(content, path)
+            error = OSError(f"{len(content)} bytes")
         raise DataError(
             "The file is truncated, damaged or no image; put a whole copy in its place.",
-            received=received,
+            received=error,
             path=path,
         ) from None
+
+
+def _too_large(path: Path, received: object) -> DataError:
+    return DataError(
+        "The picture declares more pixels than any that is read here (a decompression bomb, a small file that fills "
+        "the memory, does so); make it smaller.",
+        received=received,
+        path=path,
+    )
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Return a picture as its EXIF orientation says to show it; one whose EXIF cannot be read as it is."""
+    with contextlib.suppress(*_DECODING_ERRORS, KeyError, TypeError):
+        return ImageOps.exif_transpose(image)
+    return image
+
+
+def _decode_rare_tiff(content: bytes, path: Path) -> npt.NDArray[np.float64]:
+    """Read the first page of a grey TIFF file that Pillow does not know, such as one of 64-bit floating point."""
+    import tifffile  # noqa: PLC0415 - slow to load and seldom needed
+
+    try:
+        with tifffile.TiffFile(io.BytesIO(content)) as file:
+            page = file.pages[0]
+            num_pixels, kind = math.prod(page.shape), f"{page.dtype} pixels of shape {page.shape}"
+            is_grey = len(page.shape) == 2 and page.dtype is not None and page.dtype.kind in "uif"
+            if is_grey and num_pixels <= _MOST_PIXELS:
+                return np.asarray(page.asarray(), np.float64)
+    except Exception as error:  # whatever tifffile meets in a damaged file
+        raise DataError(
+            "The file is truncated, damaged or no image; put a whole copy in its place.",
+            received=f"{type(error).__name__}, {len(content)} bytes",
+            path=path,
+        ) from None
+    if num_pixels > _MOST_PIXELS:
+        raise _too_large(path, f"{num_pixels:,} pixels, limit {_MOST_PIXELS:,}")
+    raise DataError("TIFF files are read in grey, or in colour of 8 or 16 bits; save it so.", received=kind, path=path)
 
 
 def _require_whole_png(content: bytes) -> None:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from medsynth.data.tfrecords import read_labels
+from medsynth.data.wording import counted
 from medsynth.errors import DataError
 from medsynth.files import write_text
 
@@ -131,7 +132,7 @@ def read_patients(split_folder: Path, paths: Sequence[str]) -> tuple[str, ...] |
     if len(patients) != len(paths):
         raise DataError(
             f"One patient for each of the {len(paths)} rows of the csv was expected. Build the dataset again.",
-            received=f"{len(patients)} patients",
+            received=counted(len(patients), "patient"),
             path=path,
         )
     return patients

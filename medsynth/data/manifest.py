@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from medsynth.data.wording import counted
 from medsynth.errors import DataError
 from medsynth.files import read_json
 
@@ -15,7 +16,7 @@ ALLOWED_LEAKS = "data.allowed_leaks"  # in config.json of a training
 PATIENTS, EXACT, NEAR = "patients", "exact_duplicates", "near_duplicates"
 
 _TRAIN_TEST = "train-test"
-_WORDS = {PATIENTS: "patients", EXACT: "identical images", NEAR: "near duplicates"}
+_WORDS = {PATIENTS: "patient", EXACT: "identical image", NEAR: "near duplicate"}
 # Small, and what a training goes by; the records check themselves when they are opened.
 _HASHED_AGAIN = (".csv", ".labels", ".txt", ".json")
 
@@ -78,6 +79,19 @@ def check_manifest(data_dir: Path, *, allow_leak: bool) -> DataReport:
     return DataReport((*changes, *remarks), tuple(leaks))
 
 
+def read_earlier_files(root: Path) -> dict[str, str] | None:
+    """Return the sha256 of every file, by name, as an earlier audit of `root` wrote them down.
+
+    Returns:
+        Nothing in it where there was no audit; None where its manifest cannot be read.
+    """
+    try:
+        files = _read(root / MANIFEST_NAME)["files"] if (root / MANIFEST_NAME).is_file() else {}
+        return {str(name): str(facts["sha256"]) for name, facts in files.items()}
+    except (DataError, OSError, KeyError, TypeError, AttributeError):
+        return None
+
+
 def refuse_leaks(leaks: Sequence[str], place: Path, subject: str, *, allow_leak: bool) -> None:
     """Stop a training on data whose train and test splits share something.
 
@@ -116,7 +130,7 @@ def _damaged(path: Path, received: object) -> DataError:
 def _leaks(manifest: dict[str, Any]) -> list[str]:
     """Return what train and test share beyond doubt."""
     shared = manifest["overlaps"].get(_TRAIN_TEST, {})
-    return [f"{shared[kind]:,} {_WORDS[kind]}" for kind in (PATIENTS, EXACT) if shared.get(kind)]
+    return [counted(shared[kind], _WORDS[kind]) for kind in (PATIENTS, EXACT) if shared.get(kind)]
 
 
 def _remarks(manifest: dict[str, Any]) -> Iterator[str]:
@@ -125,14 +139,15 @@ def _remarks(manifest: dict[str, Any]) -> Iterator[str]:
         first, second = splits.split("-")
         for kind, count in shared.items():
             if count and (splits != _TRAIN_TEST or kind == NEAR):
-                yield f"{first} and {second} share {count:,} {_WORDS[kind]}"
+                yield f"{first} and {second} share {counted(count, _WORDS[kind])}"
     for kind, words in _WORDS.items():
         unknown = [splits for splits, shared in manifest["overlaps"].items() if shared[kind] is None]
         if unknown:
-            yield f"the audit could not look for {words} in {', '.join(unknown)}"
+            yield f"the audit could not look for {words}s in {', '.join(unknown)}"
     damage = [finding for finding in manifest["findings"] if finding["severity"] == "error" and not finding["is_leak"]]
     if damage:
-        yield f"the audit found {len(damage):,} errors, the first in {damage[0]['place']}: {damage[0]['message']}"
+        errors = counted(len(damage), "error")
+        yield f"the audit found {errors}, the first in {damage[0]['place']}: {damage[0]['message']}"
 
 
 def _changes(data_dir: Path, manifest: dict[str, Any]) -> Iterator[str]:
@@ -144,7 +159,8 @@ def _changes(data_dir: Path, manifest: dict[str, Any]) -> Iterator[str]:
     different = present ^ set(known)
     different |= {name for name in present & set(known) if not _is_same(data_dir / name, known[name])}
     if different:
-        yield f"{len(different):,} files changed since the audit, such as {min(different)}. {verify_hint(data_dir)}"
+        files = counted(len(different), "file")
+        yield f"{files} changed since the audit, such as {min(different)}. {verify_hint(data_dir)}"
 
 
 def _is_same(path: Path, facts: dict[str, Any]) -> bool:

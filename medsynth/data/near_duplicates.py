@@ -27,7 +27,8 @@ _HASH_FREQUENCIES = 10  # a side
 _DETAIL_FREQUENCIES = 3 / 8  # a side, per pixel of the thumbnail's side
 _LARGEST_SHIFT = 1  # pixels of a thumbnail
 _LEAST_HASH_SIMILARITY = 0.6  # below, pixels are not compared
-_NUM_CANDIDATES = 4  # per image and orientation
+_NUM_CANDIDATES = 4  # per image and orientation, at first
+_MOST_CANDIDATES = 256
 _QUERIES_PER_BLOCK, _KEYS_PER_BLOCK, _PAIRS_PER_BLOCK = 1024, 4096, 512
 _SAMPLE_SIZE = 4096  # images that tell what is usual
 _FLAT = 0.5  # grey levels of standard deviation below which there is nothing to compare
@@ -163,9 +164,10 @@ class CopyFinder:
     def find(
         self, queries: ImageSet, keys: ImageSet, *, advance: Callable[[int], None] = lambda images: None
     ) -> list[Match]:
-        """Return, for each image of `queries` that has a copy in `keys`, the most similar one.
+        """Return every pair of an image of `queries` and a copy of it in `keys`, by query, the most similar first.
 
-        Time grows with the product of both numbers; memory with their sum.
+        Time grows with the product of both numbers; memory with their sum. Of an image with very many copies,
+        _MOST_CANDIDATES at most are found in each orientation.
 
         Args:
             queries: The images that are looked up; better the smaller set.
@@ -173,26 +175,48 @@ class CopyFinder:
             advance: Called with the number of further queries that are done.
         """
         unusual_keys = self._usual_hashes.unusual(keys.hashes)
-        best: dict[int, Match] = {}
+        matches: list[Match] = []
         for start in range(0, len(queries.hashes), _QUERIES_PER_BLOCK):
             block = queries.hashes[start : start + _QUERIES_PER_BLOCK]
-            both = np.concatenate([block, mirrored_hashes(block)])
-            rows, numbers = _candidates(self._usual_hashes.unusual(both), unusual_keys)
-            for first in range(0, len(rows), _PAIRS_PER_BLOCK):
-                chosen = slice(first, first + _PAIRS_PER_BLOCK)
-                mirrored, query_numbers = rows[chosen] >= len(block), start + rows[chosen] % len(block)
-                pictures = queries.read(query_numbers)
-                pictures = np.where(mirrored[:, None, None], pictures[:, :, ::-1], pictures)
-                similarities = self.pixel_similarity(pictures, keys.read(numbers[chosen]))
-                for pair in zip(query_numbers, numbers[chosen], similarities, mirrored, strict=True):
-                    match = Match(int(pair[0]), int(pair[1]), float(pair[2]), bool(pair[3]))
-                    known = best.get(match.query)
-                    if match.similarity >= SIMILARITY_OF_COPIES and (
-                        known is None or match.similarity > known.similarity
-                    ):
-                        best[match.query] = match
+            hashes = self._usual_hashes.unusual(np.concatenate([block, mirrored_hashes(block)]))
+            best: dict[tuple[int, int], Match] = {}
+            rows, num_candidates = np.arange(len(hashes)), _NUM_CANDIDATES
+            while len(rows):
+                of_rows, numbers = _candidates(hashes[rows], unusual_keys, num_candidates)
+                is_mirrored, query_numbers = rows[of_rows] >= len(block), start + rows[of_rows] % len(block)
+                similarities = self._similarities(queries, keys, query_numbers, numbers, is_mirrored)
+                is_copy = similarities >= SIMILARITY_OF_COPIES
+                for place in np.flatnonzero(is_copy):
+                    pair = int(query_numbers[place]), int(numbers[place])
+                    match = Match(*pair, float(similarities[place]), bool(is_mirrored[place]))
+                    if pair not in best or match.similarity > best[pair].similarity:
+                        best[pair] = match
+                # Where every candidate is a copy, there may be more of them.
+                num_copies = np.bincount(of_rows[is_copy], minlength=len(rows))
+                rows = rows[num_copies == num_candidates]
+                num_candidates *= 4
+                if num_candidates > _MOST_CANDIDATES:
+                    break
+            matches += sorted(best.values(), key=lambda match: (match.query, -match.similarity, match.key))
             advance(len(block))
-        return [best[query] for query in sorted(best)]
+        return matches
+
+    def _similarities(
+        self,
+        queries: ImageSet,
+        keys: ImageSet,
+        query_numbers: Numbers,
+        key_numbers: Numbers,
+        is_mirrored: npt.NDArray[np.bool_],
+    ) -> Floats:
+        """Return the similarity of pairs of images [n], the first mirrored where it is marked."""
+        parts = [np.empty(0, np.float32)]
+        for first in range(0, len(query_numbers), _PAIRS_PER_BLOCK):
+            chosen = slice(first, first + _PAIRS_PER_BLOCK)
+            pictures = queries.read(query_numbers[chosen])
+            pictures = np.where(is_mirrored[chosen, None, None], pictures[:, :, ::-1], pictures)
+            parts.append(self.pixel_similarity(pictures, keys.read(key_numbers[chosen])))
+        return np.concatenate(parts)
 
     def pixel_similarity(self, first: Floats, second: Floats) -> Floats:
         """Return how alike the pixels of two stacks of thumbnails [n, side, side] are: [n], -1 to 1.
@@ -205,9 +229,9 @@ class CopyFinder:
         return np.max([np.einsum("nf,nf->n", own, other) for other in others], axis=0)
 
 
-def _candidates(queries: Floats, keys: Floats) -> tuple[Numbers, Numbers]:
+def _candidates(queries: Floats, keys: Floats, num_candidates: int) -> tuple[Numbers, Numbers]:
     """Return (rows of `queries`, rows of `keys`) of the most similar few of every query, vectors of length 1."""
-    scores = np.full((len(queries), _NUM_CANDIDATES), _LEAST_HASH_SIMILARITY, np.float32)
+    scores = np.full((len(queries), num_candidates), _LEAST_HASH_SIMILARITY, np.float32)
     numbers = np.full(scores.shape, -1, np.int64)
     for start in range(0, len(keys), _KEYS_PER_BLOCK):
         similar = queries @ keys[start : start + _KEYS_PER_BLOCK].T
@@ -217,7 +241,7 @@ def _candidates(queries: Floats, keys: Floats) -> tuple[Numbers, Numbers]:
         found = np.broadcast_to(np.arange(start, start + similar.shape[1]), (len(hit), similar.shape[1]))
         all_scores = np.concatenate([scores[hit], similar[hit]], axis=1)
         all_numbers = np.concatenate([numbers[hit], found], axis=1)
-        top = np.argpartition(all_scores, -_NUM_CANDIDATES, axis=1)[:, -_NUM_CANDIDATES:]
+        top = np.argpartition(all_scores, -num_candidates, axis=1)[:, -num_candidates:]
         scores[hit] = np.take_along_axis(all_scores, top, axis=1)
         numbers[hit] = np.take_along_axis(all_numbers, top, axis=1)
     rows, places = np.nonzero(numbers >= 0)

@@ -1,14 +1,16 @@
 """What two splits of a dataset share: patients, images, copies of images."""
 
 import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from medsynth.data.audit_scan import ScannedDataset, ScannedSplit
 from medsynth.data.near_duplicates import CopyFinder
 from medsynth.progress import Progress
+
+MOST_PARTNERS = 100
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,8 @@ class Overlap:
         first: Name of the first split.
         second: Name of the second split.
         patients: Those in both, sorted.
-        exact: Per image of the smaller split that is also in the larger one, pixel for pixel, one pair.
-        near: The same for images that are copies of another one without being identical.
+        exact: Pairs of images that are the same, pixel for pixel; of one image, MOST_PARTNERS pairs at most.
+        near: Pairs of images that are copies of each other without being identical.
     """
 
     first: str
@@ -45,6 +47,11 @@ class Overlap:
     patients: tuple[str, ...] | None
     exact: tuple[Pair, ...] | None
     near: tuple[Pair, ...] | None
+
+    @staticmethod
+    def num_images(pairs: Iterable[Pair]) -> int:
+        """Return how many images of the second split, which is the one to be held out, are in some pairs."""
+        return len({pair.second for pair in pairs})
 
 
 def find_overlaps(dataset: ScannedDataset) -> tuple[Overlap, ...]:
@@ -83,19 +90,15 @@ def _exact_pairs(first: ScannedSplit, second: ScannedSplit) -> tuple[Pair, ...] 
     """
     if first.images is None or second.images is None:
         return None
-    swapped = len(first.images.digests) < len(second.images.digests)
-    few, many = (first.images, second.images) if swapped else (second.images, first.images)
-    places = _first_places(few.digests, many.digests)
-    found = np.flatnonzero((places >= 0) & ~few.is_constant)
-    pairs = [(int(number), int(places[number])) for number in found]
-    return tuple(Pair(*(pair if swapped else pair[::-1])) for pair in pairs)
-
-
-def _first_places(wanted: npt.NDArray[np.uint64], available: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
-    """Return where each wanted value stands first among the available ones; -1 where it does not."""
-    values, places = np.unique(available, return_index=True)
-    nearest = np.minimum(np.searchsorted(values, wanted), len(values) - 1)
-    return np.where(values[nearest] == wanted, places[nearest], -1)
+    order = np.argsort(first.images.digests, kind="stable")
+    values, wanted = first.images.digests[order], second.images.digests
+    starts, stops = np.searchsorted(values, wanted), np.searchsorted(values, wanted, side="right")
+    found = np.flatnonzero((stops > starts) & ~second.images.is_constant)
+    return tuple(
+        Pair(int(partner), int(number))
+        for number in found
+        for partner in order[starts[number] : min(stops[number], starts[number] + MOST_PARTNERS)]
+    )
 
 
 def _near_pairs(finder: CopyFinder, first: ScannedSplit, second: ScannedSplit) -> tuple[Pair, ...] | None:

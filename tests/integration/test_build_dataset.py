@@ -16,7 +16,7 @@ import pytest
 from build_dataset import writing
 from build_dataset.chest import FINDINGS
 from build_dataset.commands import create
-from build_dataset.writing import WriteOptions
+from build_dataset.writing import WriteOptions, format_result
 from medsynth.data.labels import read_split_labels, record_order
 from medsynth.data.tfrecords import RecordFile, available_resolutions, encode_record, is_whole_record, record_path
 from medsynth.errors import RunFolderError
@@ -199,8 +199,17 @@ def test_an_unfinished_build_of_other_settings_is_refused(raw: Path, tmp_path: P
     with pytest.raises(KeyboardInterrupt), pytest.MonkeyPatch.context() as patch:
         patch.setattr(writing, "write_labels", interrupt)
         create_from_xray(tmp_path / "out", raw, **OPTIONS)
-    with pytest.raises(RunFolderError, match=r"unfinished dataset.*--overwrite.*Received: .*seed.*5"):
+    with pytest.raises(RunFolderError, match=r"unfinished dataset.*--overwrite.*Received: .*seed.*5") as caught:
         create_from_xray(tmp_path / "out", raw, **OPTIONS, seed=5)
+    received = str(caught.value.received)
+    assert "arguments.seed: 100 -> 5; " in received
+    assert "image_size" not in received, "the same in both"
+    assert len(received) < 200
+    plan = tmp_path / ".out.building" / "plan.json"
+    for content in ("{", "[]"):
+        plan.write_text(content)
+        with pytest.raises(RunFolderError, match=r"plan\.json: An unfinished dataset .*forget it with --overwrite"):
+            create_from_xray(tmp_path / "out", raw, **OPTIONS)
     create_from_xray(tmp_path / "out", raw, **OPTIONS, seed=5, overwrite=True)
     assert json.loads((tmp_path / "out/dataset.json").read_text())["seed"] == 5
 
@@ -214,6 +223,20 @@ def test_two_builds_of_one_target_exclude_each_other(raw: Path, tmp_path: Path) 
     with pytest.raises(KeyboardInterrupt), pytest.MonkeyPatch.context() as patch:
         patch.setattr(writing, "write_labels", build_again)
         create_from_xray(tmp_path / "out", raw, **OPTIONS)
+
+
+def test_images_without_any_finding_are_counted(raw: Path, tmp_path: Path) -> None:
+    table = pd.read_csv(table_path(raw))
+    table.loc[:4, FINDINGS] = None
+    table.loc[5:6, "Path"] = table.loc[5:6, "Path"].str.replace("frontal", "lateral")
+    table.to_csv(table_path(raw), index=False)
+    description = create_from_xray(tmp_path / "out", raw, **OPTIONS)
+    assert sum(split["images"] for split in description["splits"].values()) == 113
+    assert description["notes"] == [
+        "Rows that are no first or second frontal view, left out: 2 of 120.",
+        "Frontal images with no finding at all (not even 'No Finding'), left out: 5 of 118.",
+    ]
+    assert format_result(description).splitlines()[-2:] == description["notes"]
 
 
 def test_labels_alone_are_the_same_labels(raw: Path, tmp_path: Path) -> None:

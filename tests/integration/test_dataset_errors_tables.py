@@ -552,7 +552,8 @@ def own_tables(draw: st.DrawFn) -> Table:
     files = draw(st.lists(NAME, min_size=num_rows, max_size=num_rows, unique=True))
     patients = draw(st.lists(NAME, min_size=3, max_size=3))
     labels = draw(st.lists(NAME, min_size=2, max_size=2))
-    words = draw(st.lists(st.one_of(NAME, st.sampled_from("01")), min_size=2, max_size=3, unique=True))
+    some_words = st.lists(st.one_of(NAME, st.sampled_from("01")), min_size=2, max_size=3, unique=True)
+    words = draw(st.one_of(st.just(["0", "1"]), some_words))
     rows = [
         [f"{file}.png", patients[number % 3], words[number % len(words)], draw(st.sampled_from(["0", "1", ""]))]
         for number, file in enumerate(files)

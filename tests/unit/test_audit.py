@@ -1,7 +1,10 @@
 """Every planted fault is found and named; a sound dataset passes."""
 
+import contextlib
+import errno
 import io
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from build_dataset.verify import AUDIT_FILES, verify_command
+from build_dataset.verify import AUDIT_FILES, draw, verify_command
 from medsynth.data import audit_scan
 from medsynth.data.audit import Audit, audit_dataset, find_datasets, manifest_of, verify
 from medsynth.data.audit_checks import CHECKS
@@ -178,7 +181,37 @@ def test_unknown_patients_are_said_to_be_unchecked(dataset: Path) -> None:
     audit = audit_dataset(dataset)
     assert {check.name: check.scope for check in audit.checks}["patients"] == "not checked in valid: unknown"
     assert [place for place, _ in found(audit)] == ["train and test"], "the paths name the others"
+    sentence = "Patients are unknown, so that images of one person may lie in two splits: not checked."
+    assert found(audit, "warning") == [("valid", sentence)]
     assert manifest_of(audit)["overlaps"]["train-valid"]["patients"] is None
+
+
+def test_images_that_count_as_patients_are_not_taken_for_people(dataset: Path) -> None:
+    assert found(audit_dataset(dataset), "warning") == []
+    (dataset / "dataset.json").write_text(json.dumps({"patients_known": False}))
+    audit = audit_dataset(dataset)
+    assert only_finding(audit, "warning")[0] == "train, valid, test"
+    assert {check.name: check.scope for check in audit.checks}["patients"].startswith("not checked in train, valid")
+    assert manifest_of(audit)["splits"]["train"]["patients"] is None
+
+
+def test_files_that_changed_since_the_last_verify_are_named(dataset: Path) -> None:
+    for _ in range(2):
+        (audit,) = verify(dataset)
+        assert found(audit, "warning") == []
+    write_patients(dataset / "valid", [f"other-{number}" for number in range(SIZES["valid"])])
+    (dataset / "train" / "notes.txt").write_text("new files are no change")
+    (audit,) = verify(dataset)
+    sentence = "Files changed since the last verify: 1 (valid/valid-patients.txt)."
+    assert only_finding(audit, "warning") == ("manifest.json", sentence)
+    (dataset / "train" / "notes.txt").unlink()
+    (audit,) = verify(dataset)
+    sentence = "Files gone since the last verify: 1 (train/notes.txt)."
+    assert only_finding(audit, "warning") == ("manifest.json", sentence)
+    (dataset / "manifest.json").write_text("{")
+    (audit,) = verify(dataset)
+    scopes = {check.name: check.scope for check in audit.checks}
+    assert (scopes["last verify"], found(audit)) == ("not checked: the manifest cannot be read", [])
 
 
 def plant(dataset: Path, alter: Callable[[np.ndarray], np.ndarray]) -> None:
@@ -201,6 +234,33 @@ def test_an_identical_image_in_two_splits_is_an_error(dataset: Path) -> None:
     (pair,) = manifest_of(audit)["pairs"]
     order = record_order(SIZES["train"])
     assert (pair["kind"], pair["train"]) == ("exact_duplicates", {"record": 11, "line": int(order[11]) + 2})
+
+
+def test_every_pair_is_listed_not_the_best_partner_alone(dataset: Path) -> None:
+    image = images_of(dataset / "train")[11]
+    for record in (20, 30):
+        replace_image(dataset / "train", record, image)
+    mirrored = image[:, ::-1]
+    for record, copy in ((3, image), (6, image), (9, mirrored)):
+        replace_image(dataset / "test", record, copy)
+    audit = audit_dataset(dataset)
+    manifest = manifest_of(audit)
+    assert manifest["num_pairs"]["train-test"] == {"exact_duplicates": 6, "near_duplicates": 3}
+    shared = manifest["overlaps"]["train-test"]
+    assert (shared["exact_duplicates"], shared["near_duplicates"]) == (2, 1), "images of the test split"
+    pairs = {(pair["kind"], pair["train"]["record"], pair["test"]["record"]) for pair in manifest["pairs"]}
+    expected = {("exact_duplicates", one, other) for one in (11, 20, 30) for other in (3, 6)}
+    assert pairs == expected | {("near_duplicates", one, 9) for one in (11, 20, 30)}
+    (exact,), (near,) = found(audit), found(audit, "warning")
+    assert exact[1].startswith("Identical images: 2 of test, in pairs: 6 (train record 11 = test record 3, ")
+    assert near[1].startswith("Seemingly copies: 1 of test, in pairs: 3 (")
+    draw(audit)
+    with Image.open(dataset / "verify_pairs.png") as picture:
+        height = picture.height
+    replace_image(dataset / "test", 9, images_of(dataset / "test")[10])
+    draw(audit_dataset(dataset))
+    with Image.open(dataset / "verify_pairs.png") as picture:
+        assert picture.height < height, "nine pairs were drawn before, and six now"
 
 
 @pytest.mark.parametrize(
@@ -351,6 +411,7 @@ def test_colour_images_are_compared_too(tmp_path: Path) -> None:
         write_images(tmp_path / name, 6, pictures)
         write_labels(tmp_path / name, labels)
         write_label_table(tmp_path / name, LabelTable(tuple(f"{name}{i}" for i in range(6)), ("A",), labels))
+        write_patients(tmp_path / name, [f"{name}{i}" for i in range(6)])
     _, message = only_finding(audit_dataset(tmp_path), "warning")
     assert message == "Seemingly copies: 1 (train record 1 = test record 4 mirrored)."
 
@@ -373,3 +434,22 @@ def test_the_command_prints_and_draws_everything_then_fails(dataset: Path, capsy
     assert "error: train/train-rxx.labels:" in capsys.readouterr().out
     assert not (dataset / "verify_pairs.png").exists(), "there are no pairs any more"
     assert json.loads((dataset / "manifest.json").read_text())["num_errors"] == 1
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_where_nothing_can_be_written_the_exit_code_still_tells_the_result(
+    dataset: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, damaged: bool
+) -> None:
+    def refuse(path: Path, target: Path) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(target))
+
+    if damaged:
+        labels_path(dataset / "train").unlink()
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(DataError, match="The audit found errors") if damaged else contextlib.nullcontext():
+        verify_command(dataset, 1)
+    said = capsys.readouterr()
+    assert "near duplicates" in said.out
+    (line,) = [line for line in said.err.splitlines() if line.startswith("warning: ")]
+    assert "the result could not be written" in line
+    assert "manifest.json: This file system is read-only; choose another folder. Received: Read-only file" in line

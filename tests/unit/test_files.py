@@ -66,7 +66,7 @@ def test_a_folder_that_cannot_be_made_is_one_clear_error() -> None:
         make_folder(Path("/proc/new"))
     with pytest.raises(RunFolderError, match="The name is too long"):
         make_folder(Path("/tmp") / ("x" * 300))
-    with pytest.raises(DataError, match="A folder with images was expected here. Received: File name too long"):
+    with pytest.raises(DataError, match=r"A folder with images was expected here\. Received: File name too long"):
         require_folder(Path("x" * 300), "images")
 
 

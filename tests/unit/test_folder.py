@@ -20,6 +20,7 @@ from build_dataset.folder import FolderSource
 from build_dataset.rows import ImageRows
 from build_dataset.splits import SPLIT_NAMES, stratify_patients
 from build_dataset.writing import WriteOptions, format_result
+from medsynth.data.audit import audit_dataset
 from medsynth.data.labels import read_label_table, read_patients, read_split_labels, record_order
 from medsynth.data.tfrecords import RecordFile, available_resolutions, record_path
 from medsynth.errors import DataError, UsageError
@@ -150,7 +151,7 @@ def test_half_zeros_and_ones_make_a_label(tmp_path: Path, cells: tuple[str, ...]
     rows = [(f"{number}.png", cell, number % 2) for number, cell in enumerate(cells)]
     write_table(tmp_path, ("path", "age", "mass"), rows)
     if is_label:
-        with pytest.raises(DataError, match=r"Line 4: column 'age' is a label.*Received: '7', and 1 more rows"):
+        with pytest.raises(DataError, match=r"Line 4: column 'age' is a label.*Received: '7', and 1 more row"):
             read(tmp_path)
     else:
         rows = read(tmp_path)
@@ -299,7 +300,7 @@ def test_no_finding_beside_a_finding_is_warned_of(tmp_path: Path) -> None:
     table = [("1.png", 1, 0), ("2.png", 1, 1), ("3.png", 0, 1), ("4.png", 1, 1)]
     rows = read(write_table(tmp_path, ("path", "mass", "no_finding"), table))
     (warning,) = rows.warnings
-    assert warning.startswith("2 rows have both 'no_finding' and a finding, the first in line 3, with 'mass'.")
+    assert warning.startswith("2 rows with both 'no_finding' and a finding: the first is line 3, with 'mass'.")
     assert by_label(rows) == {"mass": [1, 1, 0, 1], "no_finding": [0, 1, 1, 1]}
     assert read(write_table(tmp_path, ("path", "mass", "no_finding"), table[::2])).warnings == ()
 
@@ -631,6 +632,11 @@ def test_without_patients_the_user_is_told(own_images: Path, tmp_path: Path) -> 
                          csv="other.csv", image_size=8)  # fmt: skip
     (own_images / "other.csv").unlink()
     assert "images of one person may lie in two splits" in format_result(description)
+    assert description["patients_known"] is False
+    warnings = [finding.message for finding in audit_dataset(tmp_path / "other").findings("warning")]
+    assert sum("Patients are unknown" in message for message in warnings) == 1
+    warnings = [finding.message for finding in audit_dataset(tmp_path / "out").findings("warning")]
+    assert all("unknown" not in message for message in warnings), "a column was named"
     assert sum(split["patients"] for split in description["splits"].values()) == 9
 
 

@@ -1,12 +1,15 @@
 import io
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 from scipy import ndimage
 from skimage.transform import resize
 
+from medsynth.data import images
 from medsynth.data.images import ImageForm, ImageSource, load_image, prepare_image, read_image
 from medsynth.errors import DataError
 
@@ -51,6 +54,70 @@ def test_a_truncated_file_never_loads(tmp_path: Path, form: str, share: float) -
     path.write_bytes(whole[: min(int(share * len(whole)), len(whole) - 1)])
     with pytest.raises(DataError, match=r"cut: The file is truncated, damaged or no image.*Received: .+"):
         read_image(path)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_picture_is_set_upright_as_exif_says(tmp_path: Path, orientation: int) -> None:
+    # What each value does to the stored rows and columns: EXIF 2.32, section 4.6.4, tag Orientation.
+    upright = {
+        1: lambda p: p, 2: lambda p: p[:, ::-1], 3: lambda p: p[::-1, ::-1], 4: lambda p: p[::-1],
+        5: lambda p: p.T, 6: lambda p: p.T[:, ::-1], 7: lambda p: p[::-1, ::-1].T, 8: lambda p: p.T[::-1],
+    }  # fmt: skip
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for form in ("PNG", "TIFF"):
+        (tmp_path / "a").write_bytes(encoded(picture(30, 40), form, exif=exif.tobytes()))
+        np.testing.assert_array_equal(read_image(tmp_path / "a")[..., 0], upright[orientation](picture(30, 40)))
+
+
+def test_broken_exif_does_no_harm(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(encoded(picture(30, 40), "PNG", exif=b"Exif\0\0no exif at all"))
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png")[..., 0], picture(30, 40))
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64, np.uint32, np.float16])
+def test_grey_tiff_files_are_read_in_their_own_units(tmp_path: Path, kind: type) -> None:
+    values = (picture(30, 40) / 8).astype(kind)
+    tifffile.imwrite(tmp_path / "a.tif", values)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif")[..., 0], values)
+
+
+def test_tiff_files_that_are_not_read_are_not_called_truncated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((30, 40, 3)), photometric="rgb")
+    with pytest.raises(
+        DataError, match=r"read in grey, or in colour of 8 or 16 bits.*float64 pixels of shape \(30, 40"
+    ):
+        read_image(tmp_path / "a.tif")
+    tifffile.imwrite(tmp_path / "b.tif", np.zeros((30, 40)))
+    (tmp_path / "c.tif").write_bytes((tmp_path / "b.tif").read_bytes()[:100])
+    with pytest.raises(DataError, match=r"c\.tif: The file is truncated"), warnings.catch_warnings(action="ignore"):
+        read_image(tmp_path / "c.tif")
+    monkeypatch.setattr(images, "_MOST_PIXELS", 1000)
+    with pytest.raises(DataError, match=r"b\.tif: The picture declares more pixels.*Received: 1,200 pixels"):
+        read_image(tmp_path / "b.tif")
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        (np.nan, "must be finite; .* Received: 2 NaN$"),
+        (np.inf, "must be finite; .* Received: 2 infinite$"),
+        (-1024, "must not be negative.* choose a window, or add what .* Received: values from -1024 to 200"),
+    ],
+)
+def test_pixels_that_are_no_brightness_say_why(tmp_path: Path, value: float, sentence: str) -> None:
+    values = picture(30, 40).astype(np.float32)
+    values[3, 3:5] = value
+    tifffile.imwrite(tmp_path / "a.tif", values)
+    with pytest.raises(DataError, match=rf"a\.tif: Pixels {sentence}"):
+        read_image(tmp_path / "a.tif")
+
+
+def test_a_decompression_bomb_is_called_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.png").write_bytes(encoded(picture(30, 40), "PNG"))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(DataError, match=r"a\.png: The picture declares more pixels .*decompression bomb"):
+        read_image(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize("content", [b"", b"no image at all", b"\x89PNG\r\n\x1a\n"])

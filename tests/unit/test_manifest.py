@@ -98,7 +98,7 @@ def test_a_missing_manifest_gives_the_command_that_makes_it(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("counts", "words"),
     [({"patients": 2}, "2 patients"), ({"exact_duplicates": 1204}, "1,204 identical images"),
-     ({"patients": 1, "exact_duplicates": 3}, "1 patients, 3 identical images")],
+     ({"patients": 1, "exact_duplicates": 3}, "1 patient, 3 identical images")],
 )  # fmt: skip
 def test_leaks_between_train_and_test_stop_a_training(dataset: Path, counts: dict[str, int], words: str) -> None:
     change(dataset, share("train", "test", **counts))
@@ -115,7 +115,7 @@ def test_leaks_between_train_and_test_stop_a_training(dataset: Path, counts: dic
     [
         (("train", "test"), {"near_duplicates": 3}, "train and test share 3 near duplicates"),
         (("train", "valid"), {"patients": 4}, "train and valid share 4 patients"),
-        (("valid", "test"), {"exact_duplicates": 1}, "valid and test share 1 identical images"),
+        (("valid", "test"), {"exact_duplicates": 1}, "valid and test share 1 identical image"),
         (("train", "test"), {"patients": None}, "could not look for patients in train-test"),
     ],
 )
@@ -132,7 +132,7 @@ def test_other_errors_of_the_audit_are_mentioned(dataset: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1])
     verify(dataset)
     assert any(
-        "found 1 errors, the first in test/test-r03.tfrecords: Record 23" in line for line in warnings_of(dataset)
+        "found 1 error, the first in test/test-r03.tfrecords: Record 23" in line for line in warnings_of(dataset)
     )
 
 
@@ -161,7 +161,7 @@ def test_a_change_since_the_audit_is_noticed(dataset: Path, name: str, edit) -> 
     edit(dataset / name)
     changed = [warning for warning in warnings_of(dataset) if "changed since the audit" in warning]
     assert len(changed) == 1
-    assert f"1 files changed since the audit, such as {name}." in changed[0]
+    assert f"1 file changed since the audit, such as {name}." in changed[0]
     change(dataset, share("train", "test", patients=1))
     with pytest.raises(DataError, match="which has changed since its audit"):
         check_manifest(dataset, allow_leak=False)

@@ -125,6 +125,17 @@ def test_a_match_says_which_whom_and_how(made_up) -> None:
     assert first.similarity == pytest.approx(1, abs=1e-4)
 
 
+def test_every_copy_is_found_however_many_there_are(made_up) -> None:
+    images, _ = made_up
+    copies = [jpeg(images[7][:, ::-1] if number % 3 == 0 else images[7], 60 + number) for number in range(30)]
+    keys, queries = image_set(np.stack([*images[:50], *copies])), image_set(np.stack([images[100], images[7]]))
+    found = CopyFinder([keys, queries]).find(queries, keys)
+    expected = {7: False} | {50 + number: number % 3 == 0 for number in range(30)}
+    assert {match.key: match.mirrored for match in found if match.query == 1} == expected
+    assert [match.similarity for match in found] == sorted((match.similarity for match in found), reverse=True)
+    assert len(found) == len(expected) > 4 * near_duplicates._NUM_CANDIDATES, "each pair once"
+
+
 def test_the_hash_of_the_mirror_image_is_known_without_it(made_up) -> None:
     pictures = made_up[0][:20].astype(np.float32)
     hashes = perceptual_hashes(pictures)
@@ -163,7 +174,7 @@ def test_candidates_are_the_nearest_few_whatever_the_blocks(monkeypatch: pytest.
     vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
     queries, keys = vectors[:40], vectors[40:]
     monkeypatch.setattr(near_duplicates, "_KEYS_PER_BLOCK", 32)
-    rows, numbers = near_duplicates._candidates(queries, keys)
+    rows, numbers = near_duplicates._candidates(queries, keys, near_duplicates._NUM_CANDIDATES)
     similar = queries @ keys.T
     for row in range(len(queries)):
         nearest = np.argsort(-similar[row])[: near_duplicates._NUM_CANDIDATES]

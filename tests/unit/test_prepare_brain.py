@@ -280,8 +280,8 @@ def test_files_that_fail_are_named_and_left_out(tmp_path: Path, capsys: pytest.C
     assert read_slice_rows(str(tmp_path / "out")).files.tolist() == ["ID_000000007.png", "ID_000000008.png"]
     assert f"7 of 9 failed; see {module.REPORT_NAME}" in capsys.readouterr().err
     text = format_summary(summary)
-    assert text.splitlines()[:3] == ["2 images prepared", "2 patients", f"7 failed, named in {module.REPORT_NAME}"]
-    assert "2 DICOM files that no row" in text
+    assert text.splitlines()[:3] == ["2 images", "2 patients", f"7 failed, named in {module.REPORT_NAME}"]
+    assert "2 not named: DICOM files that no row" in text
 
 
 def test_burned_in_text_is_taken_where_it_is_allowed(tmp_path: Path) -> None:
@@ -443,6 +443,18 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(tmp_path: Path) -> No
     prepare_brain(*arguments, key_file=tmp_path / "key", num_workers=2)
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
     assert first.stat().st_mtime_ns == kept, "not written again"
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.95])
+def test_a_picture_that_was_cut_off_since_is_made_again(tmp_path: Path, share: float) -> None:
+    raw, table = make_folder(tmp_path, 3)
+    prepare_brain(raw, table, tmp_path / "out", patient_ids="keep")
+    before = contents(tmp_path / "out")
+    path = tmp_path / "out" / "ID_000000001.png"
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    assert contents(tmp_path / "out") != before
+    assert prepare_brain(raw, table, tmp_path / "out", patient_ids="keep")["failed"] == 0
+    assert contents(tmp_path / "out") == before
 
 
 def test_going_on_reads_only_headers_of_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from build_dataset.splits import (
     split_patients,
     stratified_cut,
 )
+from medsynth.data.wording import counted
 from medsynth.errors import DataError, UsageError
 
 LABELS = arrays(np.float32, st.tuples(st.integers(1, 40), st.integers(1, 4)), elements=st.sampled_from([0.0, 1.0]))
@@ -153,3 +154,10 @@ def test_combinations_agree_with_a_plain_count() -> None:
     combinations = rank_combinations(labels)
     assert len(counts) > 1000
     assert dict(zip(map(tuple, combinations.patterns.tolist()), combinations.counts, strict=True)) == counts.to_dict()
+
+
+@pytest.mark.parametrize(
+    ("number", "noun", "text"), [(1, "patient", "1 patient"), (0, "image", "0 images"), (1200, "copy", "1,200 copies")]
+)
+def test_numbers_agree_with_what_they_count(number: int, noun: str, text: str) -> None:
+    assert counted(number, noun) == text
