@@ -3,7 +3,7 @@
 # make test            every test
 # make test-slow       trainings killed at many random points; KILL_POINTS=n of each application, KILL_SEED=text
 # make lint            style and types
-# make bench           speed of a GAN training step, beside PyTorch, and of the dataset builder
+# make bench           speed of both GANs' training step, beside PyTorch and part by part, and of the dataset builder
 # make lock            renew requirements.lock from pyproject.toml
 PYTHON ?= python3
 VENV ?= .venv
@@ -40,7 +40,8 @@ format: $(READY)
 bench: $(READY)
 	test -x $(BENCH_VENV)/bin/python || $(PYTHON) -m venv $(BENCH_VENV)
 	$(BENCH_VENV)/bin/python -m pip install --quiet -r speed/requirements.txt
-	$(PYTHON_OF_VENV) speed/prog_gan_step.py --peer $(BENCH_VENV)/bin/python
+	$(PYTHON_OF_VENV) speed/gan_step.py --peer $(BENCH_VENV)/bin/python
+	$(PYTHON_OF_VENV) speed/gan_step.py --split
 	$(PYTHON_OF_VENV) speed/build_dataset.py
 
 # Exact versions, so that a clone of next year installs what was tested.

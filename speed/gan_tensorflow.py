@@ -1,7 +1,8 @@
-"""The side of GAN_prog in prog_gan_step.py: the step of medsynth.gan.steps, as a training runs it."""
+"""The side of GAN_prog and GAN_cpd in gan_step.py: the step of medsynth.gan.steps, as a training runs it."""
 
 import json
 import sys
+from importlib import import_module
 from typing import Any
 
 import keras
@@ -10,11 +11,16 @@ import rivals
 import tensorflow as tf
 from safetensors.numpy import save_file
 
-from GAN_prog.application import build_networks
-from GAN_prog.config import NetworkConfig, ProgressiveConfig
-from GAN_prog.loss import ProgressiveLoss
-from medsynth.gan.steps import AdversarialStep, Level, Networks, OptimiserConfig
+from medsynth.config import override
+from medsynth.gan.application import GanApplication
+from medsynth.gan.steps import AdversarialStep, Level, Networks
 from medsynth.training.checkpoint import named_variables
+
+
+def load_application(name: str) -> GanApplication:
+    """Return GAN_prog's or GAN_cpd's application, for `prog` or `cpd`."""
+    application: GanApplication = import_module(f"GAN_{name}.application").APPLICATION
+    return application
 
 
 def main() -> None:
@@ -22,14 +28,16 @@ def main() -> None:
     size, precision = json.loads(sys.argv[1]), sys.argv[2]
     resolution, num_labels, num_images = size["resolution"], size["num_labels"], size["num_images"]
     keras.utils.set_random_seed(1)
-    precision = "mixed_bfloat16" if precision == "bfloat16" else precision
-    config = ProgressiveConfig(
-        network=NetworkConfig(fmap_base=size["fmap_base"], fmap_max=size["fmap_max"], precision=precision)
+    application = load_application(size["app"])
+    settings = {key: size[key] for key in ("fmap_base", "fmap_max")}
+    settings["precision"] = "mixed_bfloat16" if precision == "bfloat16" else precision
+    config = override(
+        application.presets(resolution)["published"], [f"network.{key}={value}" for key, value in settings.items()]
     )
-    generator, discriminator = build_networks(config, resolution, 1, num_labels)
-    average, _ = build_networks(config, resolution, 1, num_labels)
-    loss = ProgressiveLoss(config.loss)
-    train = AdversarialStep(Networks(generator, discriminator, average), loss, OptimiserConfig(), seed=1, mirror=False)
+    generator, discriminator = application.build_networks(config, resolution, 1, num_labels)
+    average, _ = application.build_networks(config, resolution, 1, num_labels)
+    loss = application.build_loss(config)
+    train = AdversarialStep(Networks(generator, discriminator, average), loss, config.optimiser, seed=1, mirror=False)
     random = np.random.default_rng(1)
     images = random.integers(0, 256, (num_images, resolution, resolution, 1), dtype=np.uint8)
     labels = (random.random((num_images, num_labels)) < 0.3).astype(np.float32)

@@ -1,11 +1,15 @@
-"""Time one training step of GAN_prog (32x32, minibatch 64, 7 labels) against the same step in PyTorch.
+"""Time one training step of GAN_prog and GAN_cpd, and hold it against the same step in PyTorch.
 
-python3 speed/prog_gan_step.py --peer .venv-bench/bin/python
+python3 speed/gan_step.py --peer .venv-bench/bin/python
+python3 speed/gan_step.py --split
 
 Before anything is timed, both sides must give the same losses and gradients for
 the same weights and inputs. Then each side's process takes turns with the others
 in rounds; a round in which other programs took more than a tenth of the cores
 does not count. PyTorch's float32 is timed in both memory layouts; the faster is the one to beat.
+
+--split shows instead where the time of a real training goes (gan_split.py): data,
+both networks' updates, the average, and what comes once a tick.
 """
 
 import argparse
@@ -23,7 +27,13 @@ from safetensors.numpy import load_file
 from medsynth.processor import has_bfloat16
 
 HERE = Path(__file__).resolve().parent
-SIZES = {"published": (8192, 512), "middle": (2048, 128), "cpu": (512, 48)}
+NUM_LABELS = 7
+# Application: (fmap_base, fmap_max) of its networks, by size; the first and the last are those of its presets.
+SIZES = {
+    "cpu": {"prog": (512, 48), "cpd": (512, 48)},
+    "middle": {"prog": (2048, 128), "cpd": (2048, 128)},
+    "published": {"prog": (8192, 512), "cpd": (16384, 512)},
+}
 # float32: each tensor (two libraries add in other orders: 0.0012 was seen at 2048/128; a wrong term gives 0.1);
 # bfloat16, with 8 significant bits, all gradients of a network together.
 TOLERANCES = {"float32": 5e-3, "bfloat16": 1e-1}
@@ -32,33 +42,48 @@ TOLERANCES = {"float32": 5e-3, "bfloat16": 1e-1}
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--peer", required=True, help="python of the environment that has PyTorch")
-    parser.add_argument("--size", choices=SIZES, nargs="*", default=["cpu", "middle"], help="network sizes")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--peer", help="python of the environment that has PyTorch")
+    what.add_argument(
+        "--split", action="store_true", help="where a step's time goes, at the cpu preset's size and minibatch"
+    )
+    parser.add_argument("--app", choices=("prog", "cpd"), nargs="+", default=["prog", "cpd"], help="GAN_...")
+    parser.add_argument("--resolution", type=int, choices=(32, 64), nargs="+", default=[32, 64])
+    parser.add_argument("--size", choices=SIZES, nargs="+", default=["cpu", "middle"], help="network sizes")
     parser.add_argument("--fmap-base", type=int, help="a size of your own, with --fmap-max")
     parser.add_argument("--fmap-max", type=int)
+    parser.add_argument("--minibatch", type=int, default=64, help="images of a step, a multiple of 4 (default 64)")
     parser.add_argument("--rounds", type=int, default=5, help="undisturbed rounds wanted (default 5)")
     parser.add_argument(
-        "--minutes", type=float, default=1.5, help="per size, timing takes at most about this (default 1.5)"
+        "--minutes", type=float, default=1.5, help="each table's timing takes at most about this (default 1.5)"
     )
     return parser
 
 
 class Sides:
-    """Starts the workers of one network size."""
+    """Starts the workers of one table.
 
-    def __init__(self, peer: str, fmap_base: int, fmap_max: int) -> None:
-        self.peer = peer
-        size = {"fmap_base": fmap_base, "fmap_max": fmap_max, "resolution": 32, "num_labels": 7, "num_images": 64}
-        self.size = json.dumps(size)
+    Args:
+        peer: PyTorch's python.
+        app: `prog` or `cpd`.
+        resolution: Of the images.
+        fmaps: fmap_base and fmap_max.
+        num_images: Of a step.
+    """
+
+    def __init__(self, peer: str, app: str, resolution: int, fmaps: tuple[int, int], num_images: int) -> None:
+        self.peer, self.app, self.num_images = peer, app, num_images
+        size = {"app": app, "resolution": resolution, "num_labels": NUM_LABELS, "num_images": num_images}
+        self.size = json.dumps({**size, "fmap_base": fmaps[0], "fmap_max": fmaps[1]})
 
     def tensorflow(self, precision: str) -> Rival:
-        """Start GAN_prog's step."""
-        command = [sys.executable, str(HERE / "prog_gan_tensorflow.py"), self.size, precision]
+        """Start the suite's step."""
+        command = [sys.executable, str(HERE / "gan_tensorflow.py"), self.size, precision]
         return Rival(f"TensorFlow {precision}", command)
 
     def torch(self, precision: str, layout: str = "channels_last") -> Rival:
         """Start PyTorch's."""
-        command = [self.peer, str(HERE / "prog_gan_torch.py"), self.size, precision, layout]
+        command = [self.peer, str(HERE / f"{self.app}_torch.py"), self.size, precision, layout]
         return Rival(f"PyTorch {precision}, {layout}", command)
 
 
@@ -102,10 +127,8 @@ def prove_equal(sides: Sides, precision: str) -> str:
 
 
 def measure(sides: Sides, num_rounds: int, minutes: float) -> None:
-    """Prove, time and print one size."""
+    """Prove, time and print one table."""
     precisions = ["float32", "bfloat16"] if has_bfloat16() else ["float32"]
-    if len(precisions) == 1:
-        print("this processor has no bfloat16 instructions: float32 alone is timed")
     proofs = "; ".join(prove_equal(sides, precision) for precision in precisions)
     print(f"largest relative difference of losses and gradients: {proofs}", flush=True)
     peers = [sides.torch("float32", layout) for layout in ("channels_last", "contiguous")]
@@ -121,23 +144,46 @@ def measure(sides: Sides, num_rounds: int, minutes: float) -> None:
     rounds = rivals.compete(contenders, num_rounds, num_steps, minutes * 60)
     peer = min(peers, key=lambda rival: statistics.median(rival.turns[i][0] for i in rounds))
     print(f"{len(rounds)} of {len(peer.turns)} rounds of {num_steps} steps count; ratios are to {peer.name}")
-    print(rivals.table(contenders, rounds, num_images=64, peer=peer))
+    print(rivals.table(contenders, rounds, num_images=sides.num_images, peer=peer))
     if max(rival.turns[i][1] for rival in contenders for i in rounds) > rivals.BUSY_SHARE:
         print("THE MACHINE WAS BUSY: other programs took part of the cores, so these figures prove nothing.")
     for rival in contenders:
         rival.end()
 
 
+def compare(arguments: argparse.Namespace) -> None:
+    """Print a table for each application, resolution and size."""
+    print(
+        f"training step, minibatch {arguments.minibatch}, {NUM_LABELS} labels, full level of detail; "
+        f"{rivals.num_cores()} cores"
+    )
+    if not has_bfloat16():
+        print("this processor has no bfloat16 instructions: float32 alone is timed")
+    for app in arguments.app:
+        sizes = {name: SIZES[name][app] for name in arguments.size}
+        if arguments.fmap_base:
+            sizes = {"own": (arguments.fmap_base, arguments.fmap_max)}
+        for resolution in arguments.resolution:
+            for name, fmaps in sizes.items():
+                print(f"\nGAN_{app} {resolution}x{resolution}, size {name}: fmap_base, fmap_max {fmaps}", flush=True)
+                sides = Sides(arguments.peer, app, resolution, fmaps, arguments.minibatch)
+                measure(sides, arguments.rounds, arguments.minutes)
+
+
 def main() -> None:
-    """Measure every size asked for."""
-    arguments = build_parser().parse_args()
-    sizes = {name: SIZES[name] for name in arguments.size}
-    if arguments.fmap_base and arguments.fmap_max:
-        sizes = {"own": (arguments.fmap_base, arguments.fmap_max)}
-    print(f"training step of GAN_prog, 32x32, minibatch 64, 7 labels, full level of detail; {rivals.num_cores()} cores")
-    for name, (fmap_base, fmap_max) in sizes.items():
-        print(f"\nsize {name}: fmap_base {fmap_base}, fmap_max {fmap_max}", flush=True)
-        measure(Sides(arguments.peer, fmap_base, fmap_max), arguments.rounds, arguments.minutes)
+    """Measure everything asked for."""
+    parser = build_parser()
+    arguments = parser.parse_args()
+    if (arguments.fmap_base is None) != (arguments.fmap_max is None):
+        parser.error("--fmap-base and --fmap-max go together")
+    if arguments.split:
+        from gan_split import split  # loads TensorFlow, which the workers of a comparison need for themselves
+
+        for app in arguments.app:
+            for resolution in arguments.resolution:
+                split(app, resolution, arguments.rounds, arguments.minutes)
+        return
+    compare(arguments)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
-"""The training step of GAN_prog at full resolution, written in PyTorch: what prog_gan_step.py compares with.
+"""The training step of both GANs at full resolution, written in PyTorch: what gan_step.py compares with.
 
 Written for speed as PyTorch's own advice has it: channels-last memory, weights scaled once per update,
 no graph for the generator in the discriminator's update, a frozen discriminator in the generator's,
-fused Adam, one foreach operation for the average, nothing copied to the host. Unlike GAN_prog it does not
-look for non-finite gradients, and it leaves out the fading branch, which full resolution does not need.
+fused Adam, one foreach operation for the average, nothing copied to the host. Unlike medsynth's step it does
+not look for non-finite gradients, and it leaves out GAN_prog's fading branch, which full resolution does not need.
+
+prog_torch.py and cpd_torch.py hold the networks.
 """
 
 import json
@@ -20,6 +22,8 @@ from safetensors.numpy import load_file, save_file
 from torch import Tensor, nn
 
 Weights = dict[str, Tensor]
+# Few numbers, and scores or whole feature maps depend on them: float32 in a bfloat16 step too, on both sides.
+FLOAT32_LAYERS = ("_norm", "4x4_dense1", "output")
 
 
 class Network(nn.Module):
@@ -28,43 +32,66 @@ class Network(nn.Module):
     Args:
         size: `resolution`, `num_labels`, `fmap_base`, `fmap_max`.
         memory_format: Of convolution kernels and activations.
+        gain: Of layers that say nothing else.
     """
 
-    def __init__(self, size: dict[str, int], memory_format: torch.memory_format) -> None:
+    def __init__(self, size: dict[str, Any], memory_format: torch.memory_format, gain: float) -> None:
         super().__init__()
         self.log2 = int(math.log2(size["resolution"]))
-        self.num_labels, self.memory_format = size["num_labels"], memory_format
+        self.num_labels, self.memory_format, self.gain = size["num_labels"], memory_format, gain
         self.nf = [min(size["fmap_base"] // 2**stage, size["fmap_max"]) for stage in range(self.log2)]
         self.tensors, self.scales = nn.ParameterDict(), {}
 
-    def add(self, name: str, shape: tuple[int, ...], fan_in: int, num_outputs: int, gain: float = math.sqrt(2)) -> None:
-        """Add a weight that is used as `weight * gain / sqrt(fan_in)`, and a bias."""
+    def add(
+        self, name: str, shape: tuple[int, ...], fan_in: int, num_biases: int, gain: float | None = None, kind: str = ""
+    ) -> None:
+        """Add `name/{kind}weight`, used as weight * gain / sqrt(fan_in), and, unless of length 0, `name/{kind}bias`."""
         weight = torch.randn(shape)
         if weight.dim() == 4:
             weight = weight.contiguous(memory_format=self.memory_format)
-        self.tensors[f"{name}/weight"] = nn.Parameter(weight)
-        self.tensors[f"{name}/bias"] = nn.Parameter(torch.zeros(num_outputs))
-        self.scales[name] = gain / math.sqrt(fan_in)
+        self.tensors[f"{name}/{kind}weight"] = nn.Parameter(weight)
+        self.scales[f"{name}/{kind}weight"] = (self.gain if gain is None else gain) / math.sqrt(fan_in)
+        if num_biases:
+            self.tensors[f"{name}/{kind}bias"] = nn.Parameter(torch.zeros(num_biases))
 
     def add_conv(self, name: str, num_inputs: int, num_outputs: int, kernel: int = 3, **options: Any) -> None:
-        """Add a convolution; `conv0_up` in a name makes the kernel that of a transposed one."""
+        """Add a convolution; `_up` in a name makes the kernel that of a transposed one."""
         channels = (num_inputs, num_outputs) if "_up" in name else (num_outputs, num_inputs)
-        self.add(name, (*channels, kernel, kernel), kernel**2 * num_inputs, num_outputs, **options)
+        options = {"fan_in": kernel**2 * num_inputs, "num_biases": num_outputs, **options}
+        self.add(name, (*channels, kernel, kernel), **options)
 
     def prepared(self, dtype: torch.dtype) -> Weights:
         """Scale, and for fused resampling spread, every weight; once per update."""
         found = {}
-        for name, scale in self.scales.items():
-            weight = self.tensors[f"{name}/weight"] * scale
-            if name.endswith(("_up", "_down")):
-                weight = F.pad(weight, (1, 1, 1, 1))
-                weight = weight[..., 1:, 1:] + weight[..., :-1, 1:] + weight[..., 1:, :-1] + weight[..., :-1, :-1]
-                weight = weight * (0.25 if name.endswith("_down") else 1.0)
-            if weight.dim() == 4:
-                weight = weight.contiguous(memory_format=self.memory_format)
-            found[f"{name}/weight"] = weight.to(dtype)
-            found[f"{name}/bias"] = self.tensors[f"{name}/bias"].to(dtype)
+        for key, tensor in self.tensors.items():
+            name, prepared = key.split("/")[0], tensor
+            if key in self.scales:
+                prepared = tensor * self.scales[key]
+                if name.endswith(("_up", "_down")):
+                    prepared = four_shifted_copies(prepared) * (0.25 if name.endswith("_down") else 1.0)
+                if prepared.dim() == 4:
+                    prepared = prepared.contiguous(memory_format=self.memory_format)
+            found[key] = prepared if name.endswith(FLOAT32_LAYERS) else prepared.to(dtype)
         return found
+
+    def first_maps(self, inputs: Tensor, weights: Weights) -> Tensor:
+        """Turn latents and labels [N, K] into the first feature maps [N, nf1, 4, 4], by `4x4_dense`."""
+        x = F.linear(inputs, weights["4x4_dense/weight"]).unflatten(1, (-1, 4, 4))  # [N, nf1 * 16] -> [N, nf1, 4, 4]
+        return x.contiguous(memory_format=self.memory_format) + weights["4x4_dense/bias"].view(1, -1, 1, 1)
+
+    def last_maps(self, x: Tensor, weights: Weights) -> Tensor:
+        """Turn the last feature maps [N, nf1, 4, 4] into [N, nf0], by deviation, `4x4_conv` and `4x4_dense0`."""
+        groups = x.float().unflatten(0, (4, -1))  # [N, C, 4, 4] -> [4, N/4, C, 4, 4]
+        deviation = (groups.var(dim=0, correction=0) + 1e-8).sqrt().mean(dim=(1, 2, 3))  # [N/4]
+        deviation = deviation.to(x.dtype).repeat(4).view(-1, 1, 1, 1).expand(-1, 1, 4, 4)
+        x = leaky_relu(conv(torch.cat([x, deviation], dim=1), weights, "4x4_conv"))
+        return leaky_relu(F.linear(x.flatten(1), weights["4x4_dense0/weight"], weights["4x4_dense0/bias"]))
+
+
+def four_shifted_copies(kernel: Tensor) -> Tensor:
+    """Pad a kernel [., ., k, k] with zeros and add its four copies shifted by one: [., ., k+1, k+1]."""
+    padded = F.pad(kernel, (1, 1, 1, 1))
+    return padded[..., 1:, 1:] + padded[..., :-1, 1:] + padded[..., 1:, :-1] + padded[..., :-1, :-1]
 
 
 def leaky_relu(x: Tensor) -> Tensor:
@@ -77,76 +104,32 @@ def pixel_norm(x: Tensor) -> Tensor:
     return x * torch.rsqrt(x.float().square().mean(dim=1, keepdim=True) + 1e-8).to(x.dtype)
 
 
-def conv(x: Tensor, weights: Weights, name: str, **options: Any) -> Tensor:
+def conv(x: Tensor, weights: Weights, name: str) -> Tensor:
     """Convolve at the same size."""
     weight = weights[f"{name}/weight"]
-    return F.conv2d(x, weight, weights[f"{name}/bias"], padding=weight.shape[-1] // 2, **options)
+    return F.conv2d(x, weight, weights.get(f"{name}/bias"), padding=weight.shape[-1] // 2)
 
 
-class Generator(Network):
-    """Latents [N, nf0] and labels [N, L] to images [N, 1, R, R]."""
-
-    def __init__(self, size: dict[str, int], memory_format: torch.memory_format) -> None:
-        super().__init__(size, memory_format)
-        num_inputs = self.nf[0] + self.num_labels
-        self.add("4x4_dense", (self.nf[1] * 16, num_inputs), num_inputs, self.nf[1], gain=math.sqrt(2) / 4)
-        self.add_conv("4x4_conv", self.nf[1], self.nf[1])
-        for log2 in range(3, self.log2 + 1):
-            name = f"{2**log2}x{2**log2}"
-            self.add_conv(f"{name}_conv0_up", self.nf[log2 - 2], self.nf[log2 - 1])
-            self.add_conv(f"{name}_conv1", self.nf[log2 - 1], self.nf[log2 - 1])
-        self.top = f"to_rgb_{2**self.log2}x{2**self.log2}"
-        self.add_conv(self.top, self.nf[self.log2 - 1], 1, kernel=1, gain=1.0)
-
-    def forward(self, weights: Weights, latents: Tensor, labels: Tensor) -> Tensor:
-        """Generate images, float32."""
-        x = pixel_norm(torch.cat([latents, labels], dim=1)).to(weights["4x4_conv/weight"].dtype)
-        x = F.linear(x, weights["4x4_dense/weight"]).unflatten(1, (-1, 4, 4))  # [N, nf1 * 16] -> [N, nf1, 4, 4]
-        x = x.contiguous(memory_format=self.memory_format) + weights["4x4_dense/bias"].view(1, -1, 1, 1)
-        x = pixel_norm(leaky_relu(x))
-        x = pixel_norm(leaky_relu(conv(x, weights, "4x4_conv")))
-        for log2 in range(3, self.log2 + 1):
-            up = f"{2**log2}x{2**log2}_conv0_up"
-            x = F.conv_transpose2d(x, weights[f"{up}/weight"], weights[f"{up}/bias"], stride=2, padding=1)
-            x = pixel_norm(leaky_relu(x))
-            x = pixel_norm(leaky_relu(conv(x, weights, f"{2**log2}x{2**log2}_conv1")))
-        return conv(x, weights, self.top).float()
+def conv_up(x: Tensor, weights: Weights, name: str) -> Tensor:
+    """Double the size and convolve, in one."""
+    return F.conv_transpose2d(x, weights[f"{name}/weight"], weights[f"{name}/bias"], stride=2, padding=1)
 
 
-class Discriminator(Network):
-    """Images [N, 1, R, R] to scores [N, 1] and label logits [N, L], float32."""
-
-    def __init__(self, size: dict[str, int], memory_format: torch.memory_format) -> None:
-        super().__init__(size, memory_format)
-        self.top = f"from_rgb_{2**self.log2}x{2**self.log2}"
-        self.add_conv(self.top, 1, self.nf[self.log2 - 1], kernel=1)
-        for log2 in range(self.log2, 2, -1):
-            name = f"{2**log2}x{2**log2}"
-            self.add_conv(f"{name}_conv0", self.nf[log2 - 1], self.nf[log2 - 1])
-            self.add_conv(f"{name}_conv1_down", self.nf[log2 - 1], self.nf[log2 - 2])
-        self.add_conv("4x4_conv", self.nf[1] + 1, self.nf[1])
-        self.add("4x4_dense0", (self.nf[0], self.nf[1] * 16), self.nf[1] * 16, self.nf[0])
-        self.add("4x4_dense1", (1 + self.num_labels, self.nf[0]), self.nf[0], 1 + self.num_labels, gain=1.0)
-
-    def forward(self, weights: Weights, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Judge images."""
-        x = conv(images.to(weights["4x4_conv/weight"].dtype), weights, self.top)
-        x = leaky_relu(x.contiguous(memory_format=self.memory_format))
-        for log2 in range(self.log2, 2, -1):
-            x = leaky_relu(conv(x, weights, f"{2**log2}x{2**log2}_conv0"))
-            down = f"{2**log2}x{2**log2}_conv1_down"
-            x = leaky_relu(F.conv2d(x, weights[f"{down}/weight"], weights[f"{down}/bias"], stride=2, padding=1))
-        groups = x.float().unflatten(0, (4, -1))  # [N, C, 4, 4] -> [4, N/4, C, 4, 4]
-        deviation = (groups.var(dim=0, correction=0) + 1e-8).sqrt().mean(dim=(1, 2, 3))  # [N/4]
-        deviation = deviation.to(x.dtype).repeat(4).view(-1, 1, 1, 1).expand(-1, 1, 4, 4)
-        x = leaky_relu(conv(torch.cat([x, deviation], dim=1), weights, "4x4_conv"))
-        x = leaky_relu(F.linear(x.flatten(1), weights["4x4_dense0/weight"], weights["4x4_dense0/bias"]))
-        x = F.linear(x.float(), weights["4x4_dense1/weight"].float(), weights["4x4_dense1/bias"].float())
-        return x[:, :1], x[:, 1:]
+def conv_down(x: Tensor, weights: Weights, name: str) -> Tensor:
+    """Convolve and halve the size, in one."""
+    return F.conv2d(x, weights[f"{name}/weight"], weights[f"{name}/bias"], stride=2, padding=1)
 
 
-def label_cross_entropy(labels: Tensor, logits: Tensor) -> Tensor:
-    """Softmax cross-entropy with the labels' shares; no label, no loss."""
+def linear_in_float32(x: Tensor, weights: Weights, name: str, kind: str = "") -> Tensor:
+    """Dense layer of FLOAT32_LAYERS; autocast would compute it in bfloat16."""
+    with torch.autocast("cpu", enabled=False):
+        return F.linear(x.float(), weights[f"{name}/{kind}weight"], weights[f"{name}/{kind}bias"])
+
+
+def label_loss(labels: Tensor, logits: Tensor | None) -> Tensor | float:
+    """Softmax cross-entropy with the labels' shares; no label, no loss, nor where there are no logits."""
+    if logits is None:
+        return 0.0
     return F.cross_entropy(logits, labels / labels.sum(dim=1, keepdim=True).clamp(min=1.0))
 
 
@@ -155,15 +138,15 @@ class Step:
     """Both updates.
 
     Args:
-        generator: Being trained.
-        discriminator: Being trained.
+        generator: Maps prepared weights, latents and labels to images [N, 1, R, R], float32.
+        discriminator: Maps prepared weights, images and labels to scores [N, 1], and label logits [N, L] or None.
         average: The averaged generator.
         precision: "float32", or "bfloat16" by autocast.
     """
 
-    generator: Generator
-    discriminator: Discriminator
-    average: Generator
+    generator: Network
+    discriminator: Network
+    average: Network
     precision: str
 
     def __post_init__(self) -> None:
@@ -185,14 +168,14 @@ class Step:
             with torch.no_grad():
                 fakes = self.generator(self.generator.prepared(self.compute_dtype), latents, labels)
             weights = self.discriminator.prepared(self.compute_dtype)
-            real_scores, real_logits = self.discriminator(weights, reals)
-            fake_scores, fake_logits = self.discriminator(weights, fakes)
+            real_scores, real_logits = self.discriminator(weights, reals, labels)
+            fake_scores, fake_logits = self.discriminator(weights, fakes, labels)
             mixed = torch.lerp(reals, fakes, mix).requires_grad_()
-            mixed_scores, _ = self.discriminator(weights, mixed)
+            mixed_scores, _ = self.discriminator(weights, mixed, labels)
         (gradients,) = torch.autograd.grad(mixed_scores.sum(), mixed, create_graph=True)
         penalty = (gradients.square().sum(dim=(1, 2, 3)).sqrt() - 1.0).square().mean()
         loss = fake_scores.mean() - real_scores.mean() + 10.0 * penalty + 0.001 * real_scores.square().mean()
-        return loss + label_cross_entropy(labels, real_logits) + label_cross_entropy(labels, fake_logits)
+        return loss + label_loss(labels, real_logits) + label_loss(labels, fake_logits)
 
     def generator_loss(self, latents: Tensor, labels: Tensor) -> Tensor:
         """-E[D(fake)] + the label term."""
@@ -200,8 +183,8 @@ class Step:
             fakes = self.generator(self.generator.prepared(self.compute_dtype), latents, labels)
             with torch.no_grad():
                 weights = self.discriminator.prepared(self.compute_dtype)
-            scores, logits = self.discriminator(weights, fakes)
-        return label_cross_entropy(labels, logits) - scores.mean()
+            scores, logits = self.discriminator(weights, fakes, labels)
+        return label_loss(labels, logits) - scores.mean()
 
     def __call__(self, images: Tensor, labels: Tensor, generator_labels: Tensor) -> tuple[Tensor, Tensor]:
         """Update the discriminator, the average and the generator; images are uint8 [N, R, R, 1]."""
@@ -251,15 +234,19 @@ def prove(step: Step, given: str, path: str) -> None:
     save_file(results, path)
 
 
-def main() -> None:
-    """Serve the orders `steps` and `prove`."""
+def main(generator_class: type[Network], discriminator_class: type[Network]) -> None:
+    """Serve the orders `steps` and `prove`.
+
+    Args:
+        generator_class: Made from a size and a memory format.
+        discriminator_class: Likewise.
+    """
     size, precision, layout = json.loads(sys.argv[1]), sys.argv[2], sys.argv[3]
     torch.set_num_threads(rivals.num_cores())
     torch.manual_seed(1)
     memory_format = torch.channels_last if layout == "channels_last" else torch.contiguous_format
-    step = Step(
-        Generator(size, memory_format), Discriminator(size, memory_format), Generator(size, memory_format), precision
-    )
+    classes = (generator_class, discriminator_class, generator_class)
+    step = Step(*(network_class(size, memory_format) for network_class in classes), precision)
     shape = (size["num_images"], size["resolution"], size["resolution"], 1)
     images = torch.randint(0, 256, shape, dtype=torch.uint8)
     labels = (torch.rand(size["num_images"], size["num_labels"]) < 0.3).float()
@@ -270,7 +257,3 @@ def main() -> None:
             "prove": lambda given, path: prove(step, given, path),
         }
     )
-
-
-if __name__ == "__main__":
-    main()
