@@ -122,7 +122,8 @@ def test_a_run_killed_at_a_random_point_ends_with_the_same_weights(
     states = sorted(path.name for path in results.glob("training-state-*"))
     is_done = (results / "_training-done.txt").exists()
     print(f"{app}: killed after {delay:.2f} of {seconds:.2f} s, running: {was_running}, states: {states}")
-    assert is_done != was_running or not was_running
+    # A kill may also come between the sign that a training is done and the end of its process.
+    assert was_running or is_done
     out = require_same_end(undisturbed, dataset, results)
     assert ("going on from" in out) == (bool(states) and not is_done)
 
