@@ -11,7 +11,7 @@ results_dir is the folder of a training, or (but for progress) a bundle made by 
 import argparse
 
 from medsynth import app
-from medsynth.gan.gallery_options import build_parser
+from medsynth.gan.command_line import generate_parser
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -23,4 +23,4 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    app.run(__file__, build_parser(__doc__), main)
+    app.run(__file__, generate_parser(__doc__), main)

@@ -9,7 +9,7 @@ model_card.md, model_card.json and SHA256SUMS. test.py and generate.py take it a
 import argparse
 
 from medsynth import app
-from medsynth.gan.export_options import build_parser
+from medsynth.gan.command_line import export_parser
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -21,4 +21,4 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    app.run(__file__, build_parser(__doc__), main)
+    app.run(__file__, export_parser(__doc__), main)

@@ -1,7 +1,8 @@
-"""The command lines of an application's train.py, test.py and evaluate.py; loads without TensorFlow."""
+"""The command lines of a GAN application's scripts; loads without TensorFlow."""
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from medsynth import app
 
@@ -74,3 +75,120 @@ def evaluate_parser(description: str) -> argparse.ArgumentParser:
         "--no-floor", action="store_true", help="do not compare real images with real ones, so that all can be used"
     )
     return parser
+
+
+def generate_parser(description: str) -> argparse.ArgumentParser:
+    """Return the parser of the commands images, grid, interpolate and progress.
+
+    Args:
+        description: Shown by --help.
+    """
+    parser = app.parser(description)
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    images = _command(commands, "images", "out_dir", "a PNG file per seed")
+    images.add_argument("--num", type=int, metavar="N", help="images (default: 1, or a row each with --from-data)")
+    _add_seed(images, 0, "of the first image; the next ones count up")
+    labels = images.add_mutually_exclusive_group()
+    labels.add_argument("--labels", metavar="'A,B'", help="labels that all images have")
+    labels.add_argument("--label-vector", metavar="0,1,0", help="the same as a 0 or 1 for every label in order")
+    labels.add_argument("--from-data", type=Path, metavar="DATA_DIR", help="the label rows of a dataset, in turn")
+    images.add_argument("--split", default="test", help="of --from-data: train, valid or test (default: %(default)s)")
+    _add_network_options(images)
+
+    grid = _command(commands, "grid", "out.png", "one PNG file: a row per label, a column per seed")
+    grid.add_argument("--columns", type=int, default=8, metavar="N", help="seeds (default: %(default)s)")
+    _add_seed(grid, 0, "of the first column; the next ones count up")
+    grid.add_argument(
+        "--combination",
+        action="append",
+        default=[],
+        metavar="'A,B'",
+        help="a further row; repeatable",
+    )
+    _add_network_options(grid)
+
+    interpolate = _command(commands, "interpolate", "out.mp4", "video of a closed path through the latents")
+    _add_video_options(interpolate, 60.0)
+    _add_seed(interpolate, 1000, "of the latents")
+    interpolate.add_argument(
+        "--smoothing", type=float, default=1.0, metavar="S", help="sigma in seconds (default: %(default)s)"
+    )
+    interpolate.add_argument("--columns", type=int, default=4, metavar="N", help="paths (default: %(default)s)")
+    interpolate.add_argument(
+        "--labels",
+        action="append",
+        default=[],
+        metavar="'A,B'",
+        help="a row of images with these labels; repeatable (default: a row for each label alone)",
+    )
+    _add_network_options(interpolate)
+
+    progress = _command(commands, "progress", "out.mp4", "video of the training, from fakesNNNNNN.png and log.txt")
+    _add_video_options(progress, 20.0)
+    progress.add_argument(
+        "--time-warp",
+        type=float,
+        default=1.5,
+        metavar="W",
+        help="above 1 the beginning of the training is slower (default: %(default)s)",
+    )
+    return parser
+
+
+def export_parser(description: str) -> argparse.ArgumentParser:
+    """Return the parser of the command export.
+
+    Args:
+        description: Shown by --help.
+    """
+    parser = app.parser(description)
+    commands = parser.add_subparsers(dest="command", required=True)
+    export = commands.add_parser("export", help="write a release bundle", allow_abbrev=False)
+    export.add_argument("results_dir", type=Path, help="folder of the training")
+    export.add_argument("bundle_dir", type=Path, help="new or empty folder")
+    export.add_argument(
+        "--data-manifest",
+        type=Path,
+        metavar="DATA_DIR",
+        help="the dataset of the training, audited by dataset_tool.py verify; counts and findings go into the card",
+    )
+    _add_snapshot(export)
+    export.add_argument("--license", default="", metavar="TEXT", help="under which the bundle is given away")
+    return parser
+
+
+def _command(commands: Any, name: str, out: str, summary: str) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(name, help=summary, description=summary, allow_abbrev=False)
+    folder = "folder of the training" if name == "progress" else "folder of the training, or a bundle made by export.py"
+    command.add_argument("results_dir", type=Path, help=folder)
+    command.add_argument("out", type=Path, metavar=out)
+    return command
+
+
+def _add_seed(command: argparse.ArgumentParser, default: int, purpose: str) -> None:
+    command.add_argument(
+        "--seed", type=app.non_negative_seed, default=default, metavar="S", help=f"{purpose} (default: %(default)s)"
+    )
+
+
+def _add_video_options(command: argparse.ArgumentParser, seconds: float) -> None:
+    command.add_argument("--seconds", type=float, default=seconds, metavar="S", help="length (default: %(default)s)")
+    command.add_argument("--fps", type=float, default=30.0, metavar="N", help="frames a second (default: %(default)s)")
+
+
+def _add_network_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--truncation",
+        type=float,
+        default=1.0,
+        metavar="PSI",
+        help="scale the latents toward 0 by this factor, above 0 and at most 1 (default: %(default)s)",
+    )
+    _add_snapshot(command)
+
+
+def _add_snapshot(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--snapshot", type=int, metavar="NNNNNN", help="network-snapshot-NNNNNN instead of network-final"
+    )

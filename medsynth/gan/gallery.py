@@ -228,7 +228,7 @@ def run(classes: Mapping[str, type], arguments: argparse.Namespace) -> None:
 
     Args:
         classes: The application's `generator_classes`.
-        arguments: As the parser of `gallery_options` reads them.
+        arguments: As the parser of `command_line.generate_parser` reads them.
 
     Raises:
         MedsynthError: Whatever is wrong with them.

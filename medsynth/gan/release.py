@@ -162,7 +162,7 @@ def run(classes: Mapping[str, type], arguments: argparse.Namespace) -> None:
 
     Args:
         classes: The application's `generator_classes`.
-        arguments: As the parser of `export_options` reads them.
+        arguments: As the parser of `command_line.export_parser` reads them.
 
     Raises:
         MedsynthError: Whatever is wrong with them.

@@ -21,7 +21,7 @@ from medsynth.config import require_range
 from medsynth.data.pyramid import ImagePyramid
 from medsynth.errors import DistributionError, DivergenceError
 from medsynth.files import write_text
-from medsynth.gan.sampling import draw_latents, grid_shape, make_sampler, sample_all
+from medsynth.gan.sampling import Sampler, draw_latents, grid_shape, make_sampler, sample_all
 from medsynth.gan.schedule import Point, RemainingTime, ScheduleConfig, growth_stage, schedule_at
 from medsynth.gan.steps import AdversarialStep
 from medsynth.gan.stopping import FidStopping
@@ -128,6 +128,7 @@ class GanTrainer:
         self.resolution: int = step.networks.generator.resolution
         self.state = TrainingState(run.path, step.variables())
         self._batches = _Ahead(data)
+        self._sampler: tuple[float, Sampler] | None = None
         self._num_skipped_in_a_row = 0
 
     def train(self) -> Path:
@@ -280,9 +281,10 @@ class GanTrainer:
         return grid
 
     def _save_grid(self, grid: dict[str, Any], point: Point, position: _Position) -> None:
-        level: dict[str, Any] = {"stage": growth_stage(point.lod)[0], "fade": point.fade}
-        sampler = make_sampler(self.step.networks.average, **level)
-        images = sample_all(sampler, grid["latents"], grid["labels"])
+        if self._sampler is None or self._sampler[0] != point.lod:  # a graph for each level, not for each tick
+            level: dict[str, Any] = {"stage": growth_stage(point.lod)[0], "fade": point.fade}
+            self._sampler = point.lod, make_sampler(self.step.networks.average, **level)
+        images = sample_all(self._sampler[1], grid["latents"], grid["labels"])
         save_image_grid(self.run.path / f"fakes{position.kimg_name}.png", images, grid["columns"])
 
     def _measure(self, position: _Position, point: Point) -> float | None:

@@ -14,8 +14,8 @@ from GAN_cpd.networks import Generator as ConditionalGenerator
 from GAN_prog.networks import Generator
 from medsynth.errors import DataError, DependencyError, MedsynthError, NetworkError, RunFolderError, UsageError
 from medsynth.files import write_json
+from medsynth.gan.command_line import generate_parser
 from medsynth.gan.gallery import latent_paths, run
-from medsynth.gan.gallery_options import build_parser
 from medsynth.gan.sampling import draw_latents, quantise
 from medsynth.gan.trained import TrainedGenerator, label_rows, open_generator
 from medsynth.gan.training_video import read_log, shown_pictures
@@ -32,7 +32,7 @@ needs_ffmpeg = pytest.mark.skipif(imageio_ffmpeg is None, reason="imageio-ffmpeg
 
 
 def command(*arguments: object) -> None:
-    run(CLASSES, build_parser("").parse_args([str(argument) for argument in arguments]))
+    run(CLASSES, generate_parser("").parse_args([str(argument) for argument in arguments]))
 
 
 @pytest.fixture(scope="module")

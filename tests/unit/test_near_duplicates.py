@@ -75,7 +75,9 @@ def detection_rate(images: np.ndarray, alteration: Alteration, num_copies: int) 
     keys = image_set(images)
     copies = image_set(np.stack([alteration(images[number], rng) for number in chosen]))
     matches = CopyFinder([keys]).find(copies, keys)
-    return sum(bool((images[match.key] == images[chosen[match.query]]).all()) for match in matches) / num_copies
+    # Identical originals are matches, too, but one copy counts once.
+    found = {match.query for match in matches if (images[match.key] == images[chosen[match.query]]).all()}
+    return len(found) / num_copies
 
 
 def false_alarms(images: np.ndarray, patients: np.ndarray) -> list[tuple[int, int]]:
