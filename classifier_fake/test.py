@@ -27,9 +27,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: argparse.Namespace) -> None:
     """Score the test images with the trained weights."""
-    from medsynth.classify import experiment
+    from medsynth.classify import experiment, testing
 
-    experiment.test(
+    testing.test(
         arguments.model_dir,
         arguments.data_dir / "test",
         experiment.fake_results_folder(arguments.results_dir),

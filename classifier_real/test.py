@@ -26,9 +26,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: argparse.Namespace) -> None:
     """Score the test images with the trained weights."""
-    from medsynth.classify import experiment
+    from medsynth.classify import experiment, testing
 
-    experiment.test(
+    testing.test(
         arguments.model_dir,
         arguments.data_dir / "test",
         experiment.real_results_folder(arguments.data_dir, arguments.resolution),

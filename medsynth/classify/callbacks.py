@@ -14,12 +14,12 @@ from medsynth.classify.data import SplitData, evaluation_batches
 from medsynth.classify.evaluate import aurocs
 from medsynth.errors import DivergenceError
 from medsynth.files import write_json, write_text
+from medsynth.networks.trained_classifier import BEST_WEIGHTS
 from medsynth.networks.weights import copy_weights, save_weights
 from medsynth.progress import Progress
 from medsynth.runs import RunFolder
 from medsynth.training.checkpoint import TrainingState
 
-BEST_WEIGHTS = "best_weights.h5"
 STATISTICS = ".training_stats.json"
 HISTORY = "history.json"
 
@@ -155,7 +155,10 @@ class AfterEpoch(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Run all of it."""
-        batches = evaluation_batches(self.valid, self.config.image_dimension, self.config.batch_size, self.num_images)
+        config = self.config
+        batches = evaluation_batches(
+            self.valid, config.image_dimension, config.resize, config.batch_size, self.num_images
+        )
         scores = self.model.predict(batches, verbose=0)[: self.num_images]
         truth = self.valid.labels[: self.num_images]
         by_label = dict(zip(self.valid.names, np.nan_to_num(aurocs(truth, scores), nan=0.0).tolist(), strict=True))

@@ -49,6 +49,8 @@ class TrainConfig:
             for positives. Off as in the published runs, where it had no effect.
         precision: float32, or mixed_bfloat16 (faster where the processor supports it).
         batch_norm_momentum: Of the moving statistics; lower for short trainings.
+        resize: `tf1_corner`, the published rule, or `half_pixel`, the right one; see
+            `medsynth.networks.imagenet_input.preprocess`.
     """
 
     path_model_base_weights: str = "densenet121_weights_tf_dim_ordering_tf_kernels_notop.h5"
@@ -69,6 +71,7 @@ class TrainConfig:
     class_weighting: Literal["none", "per_label"] = "none"
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
     batch_norm_momentum: float = 0.99
+    resize: Literal["tf1_corner", "half_pixel"] = "tf1_corner"
 
     def __post_init__(self) -> None:
         numbers = ("samples_per_epoch", "epochs", "batch_size", "initial_learning_rate", "patience_reduce_lr",

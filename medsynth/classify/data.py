@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from medsynth.classify.config import TrainConfig
 from medsynth.data.labels import LabelMatrix, read_split_labels
 from medsynth.data.pyramid import ImagePyramid, open_records
 from medsynth.data.tfrecords import Images, RecordFile
@@ -49,7 +50,7 @@ def read_split(folder: Path, resolution: int) -> SplitData:
     )
 
 
-def training_batches(data: ImagePyramid, image_dimension: int, batch_size: int, first_step: int, last_step: int) -> Any:
+def training_batches(data: ImagePyramid, config: TrainConfig, first_step: int, last_step: int) -> Any:
     """Return a tf.data.Dataset of normalised, randomly flipped images [B, D, D, 3] and labels [B, L].
 
     Every image is seen once before any is seen twice. Order and flips are fixed
@@ -57,8 +58,7 @@ def training_batches(data: ImagePyramid, image_dimension: int, batch_size: int, 
 
     Args:
         data: The training split.
-        image_dimension: D.
-        batch_size: B.
+        config: [TRAIN]: image_dimension D, batch_size B, resize.
         first_step: Number of the first batch, counted from the beginning of the training.
         last_step: Where to stop (exclusive).
     """
@@ -66,6 +66,8 @@ def training_batches(data: ImagePyramid, image_dimension: int, batch_size: int, 
 
     from medsynth.classify.preprocess import random_flip  # noqa: PLC0415
     from medsynth.networks.imagenet_input import preprocess  # noqa: PLC0415
+
+    batch_size = config.batch_size
 
     def gather(step: npt.NDArray[np.int64]) -> tuple[Images, LabelMatrix]:
         return data.batch(int(step) * batch_size, batch_size, data.resolution)
@@ -78,12 +80,12 @@ def training_batches(data: ImagePyramid, image_dimension: int, batch_size: int, 
         images.set_shape([batch_size, data.resolution, data.resolution, data.num_channels])
         labels.set_shape([batch_size, len(data.label_names)])
         seed = tf.stack([tf.constant(flip_seed, tf.int64), step])
-        return random_flip(preprocess(images, image_dimension), seed), labels
+        return random_flip(preprocess(images, config.image_dimension, config.resize), seed), labels
 
     return tf.data.Dataset.range(first_step, last_step).map(load).prefetch(2)
 
 
-def evaluation_batches(data: SplitData, image_dimension: int, batch_size: int, num_images: int) -> Any:
+def evaluation_batches(data: SplitData, image_dimension: int, resize: str, batch_size: int, num_images: int) -> Any:
     """Return a tf.data.Dataset of the first `num_images` images in record order, [B, D, D, 3], normalised.
 
     All batches are full, since an image's result can differ in its last bits
@@ -100,6 +102,6 @@ def evaluation_batches(data: SplitData, image_dimension: int, batch_size: int, n
     def load(start: Any) -> Any:
         images = tf.numpy_function(gather, [start], tf.uint8, stateful=False)
         images.set_shape([batch_size, *data.records.shape])
-        return preprocess(images, image_dimension)
+        return preprocess(images, image_dimension, resize)
 
     return tf.data.Dataset.range(0, num_images, batch_size).map(load).prefetch(2)

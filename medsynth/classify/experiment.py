@@ -1,11 +1,10 @@
-"""What the scripts of classifier_real and classifier_fake do.
+"""What train.py of classifier_real and classifier_fake does, and where their results lie.
 
 Data and settings are read and checked before TensorFlow is loaded, so that a
 mistake in either is answered at once.
 """
 
 import hashlib
-import json
 import shutil
 import sys
 from dataclasses import dataclass, field
@@ -14,15 +13,14 @@ from typing import Any
 
 from medsynth.classify.config import ClassifierConfig, apply_overrides, copy_config, read_config
 from medsynth.classify.data import SplitData, read_split
-from medsynth.config import flatten, from_json
-from medsynth.data.labels import read_label_table, read_patients, record_order
+from medsynth.config import flatten
 from medsynth.data.manifest import ALLOWED_LEAKS, DataReport, refuse_leaks
 from medsynth.data.pyramid import ImagePyramid
-from medsynth.errors import DataError, RunFolderError, UsageError
-from medsynth.files import atomic_path, make_folder, read_json
+from medsynth.errors import DataError, UsageError
+from medsynth.files import atomic_path, read_json
+from medsynth.networks.trained_classifier import TRAIN_FOLDER
 from medsynth.runs import CONFIG_NAME, RunFolder
 
-TRAIN_FOLDER, TEST_FOLDER = "train", "test"
 REAL = "real"
 # Settings that change where a training starts or what it prints, not which training it is.
 _NOT_COMPARED = ("train.path_model_base_weights", "train.use_trained_model_weights", "train.use_best_weights",
@@ -213,101 +211,3 @@ def _settings(
         **request.data_report.settings(),
         **chosen,
     }
-
-
-def test(
-    model_dir: Path,
-    test_split: Path,
-    results: Path,
-    *,
-    seed: int,
-    resolution: int,
-    overrides: list[str],
-    dry_run: bool,
-) -> None:
-    """Score the real test images with a trained classifier and write results/test.
-
-    Args:
-        model_dir: The folder of config.ini; [TEST] is used, the network is the training's.
-        test_split: data_dir/test.
-        results: The classifier's results folder.
-        seed: Noted in results.json; scoring draws nothing.
-        resolution: Must be the training's.
-        overrides: `key=value` each.
-        dry_run: Check everything, and stop before scoring.
-
-    Raises:
-        MedsynthError: No training here, or one that does not fit the data.
-    """
-    config = apply_overrides(read_config(model_dir), overrides, "test")
-    train_folder = results / TRAIN_FOLDER
-    if not (train_folder / CONFIG_NAME).is_file():
-        raise RunFolderError(
-            "There is no trained classifier here; run train.py of this classifier first.",
-            received="no config.json",
-            path=train_folder,
-        )
-    trained = read_json(train_folder / CONFIG_NAME)
-    _require_trained(config, overrides, trained, resolution)
-    data = read_split(test_split, resolution)
-    if list(data.names) != trained["data.labels"]:
-        raise DataError(
-            f"The classifier was trained on the labels {', '.join(trained['data.labels'])}.",
-            received=", ".join(data.names),
-            path=test_split,
-        )
-    table = read_label_table(test_split)
-
-    from medsynth.classify.results import write_results  # noqa: PLC0415
-    from medsynth.classify.trainer import build_classifier, score  # noqa: PLC0415
-
-    keys = {key.removeprefix("train."): value for key, value in trained.items() if key.startswith("train.")}
-    train_config = from_json(type(config.train), keys)
-    network = build_classifier(train_config, len(data.names), trained["random_seed"], None)
-    weights = train_folder / ("best_weights.h5" if config.test.use_best_weights else train_config.output_weights_name)
-    if dry_run:
-        print(f"would score {len(data)} images of {test_split} with {weights}")
-        return
-    scores = score(network, weights, data, train_config.image_dimension, config.test.batch_size)
-    in_csv_order = scores.copy()
-    in_csv_order[record_order(len(scores))] = scores
-    facts = {
-        "trained_on": trained["trained_on"],
-        "initialisation": trained["initialisation"],
-        "random_seed": trained["random_seed"],
-        "test_random_seed": seed,
-        "resolution": resolution,
-        "image_dimension": train_config.image_dimension,
-        "weights": weights.name,
-        "allowed_leaks": trained.get(ALLOWED_LEAKS, []),
-        "training_finished": (train_folder / "_training-done.txt").is_file(),
-    }
-    folder = make_folder(results / TEST_FOLDER)
-    with atomic_path(folder / "test.csv") as temporary:
-        shutil.copyfile(test_split / f"{test_split.name}.csv", temporary)
-    print(write_results(folder, table, read_patients(test_split, table.paths), in_csv_order, facts))
-
-
-def _require_trained(config: ClassifierConfig, overrides: list[str], trained: dict[str, Any], resolution: int) -> None:
-    """Refuse another resolution, or a --set that contradicts the training."""
-    missing = {"resolution", "random_seed", "trained_on"} - set(trained)
-    if missing:
-        raise DataError(
-            f"{CONFIG_NAME} of a classifier's training was expected, with {', '.join(sorted(missing))}.",
-            received=f"settings {', '.join(trained) or 'none'}",
-        )
-    if resolution != trained["resolution"]:
-        raise UsageError(
-            f"The classifier was trained on images of {trained['resolution']} pixels.",
-            received=f"resolution {resolution}",
-        )
-    chosen = flatten(config)
-    for assignment in overrides:
-        key = assignment.partition("=")[0]
-        for name in (key, f"train.{key}"):
-            if f"test.{key}" in chosen or name not in trained or name not in chosen:
-                continue
-            if json.loads(json.dumps(chosen[name])) != trained[name]:
-                raise UsageError(
-                    f"{name} was fixed when the classifier was trained: {trained[name]}.", received=assignment
-                )

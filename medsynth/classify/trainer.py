@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from medsynth.classify.callbacks import (
-    BEST_WEIGHTS,
     HISTORY,
     AfterEpoch,
     Patience,
@@ -22,6 +21,7 @@ from medsynth.classify.data import SplitData, evaluation_batches, training_batch
 from medsynth.data.pyramid import ImagePyramid
 from medsynth.files import read_json
 from medsynth.networks.densenet import build_densenet121
+from medsynth.networks.trained_classifier import BEST_WEIGHTS, TrainedClassifier
 from medsynth.networks.weights import load_weights
 from medsynth.progress import Progress
 from medsynth.runs import RunFolder
@@ -129,9 +129,7 @@ class ClassifierTrainer:
         show = ShowProgress(progress, config.batch_size)
         after_epoch = AfterEpoch(self.run, config, self.valid_data, state, steps, patience, history, show)
         self.network.fit(
-            training_batches(
-                self.train_data, config.image_dimension, config.batch_size, first_epoch * steps, config.epochs * steps
-            ),
+            training_batches(self.train_data, config, first_epoch * steps, config.epochs * steps),
             initial_epoch=first_epoch,
             epochs=config.epochs,
             steps_per_epoch=steps,
@@ -159,25 +157,22 @@ class ClassifierTrainer:
 
 
 def score(
-    network: keras.Model, weights: Path | None, data: SplitData, image_dimension: int, batch_size: int
+    trained: TrainedClassifier, network: keras.Model, data: SplitData, batch_size: int
 ) -> npt.NDArray[np.float32]:
     """Return the scores of all images of a split in record order, [N, L] in [0, 1].
 
     Args:
-        network: The classifier.
-        weights: Loaded first; None leaves the network as it is.
+        trained: Says how images are prepared.
+        network: The classifier, with its weights.
         data: The split.
-        image_dimension: Pixels a side that the network sees.
         batch_size: Images per step.
     """
-    if weights is not None:
-        load_weights(network, weights)
     network.jit_compile = False  # the default for a network that was not compiled for training is XLA
-    progress = Progress("score", len(data), "images")
+    progress = Progress(f"score {data.folder.name}", len(data), "images")
     show = keras.callbacks.LambdaCallback(
         on_predict_batch_end=lambda batch, logs: progress.update(min((batch + 1) * batch_size, len(data)))
     )
-    batches = evaluation_batches(data, image_dimension, batch_size, len(data))
+    batches = evaluation_batches(data, trained.image_dimension, trained.resize, batch_size, len(data))
     scores: npt.NDArray[np.float32] = network.predict(batches, verbose=0, callbacks=[show])[: len(data)]
     progress.close()
     return scores

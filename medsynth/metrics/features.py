@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from medsynth.data.tfrecords import Images
 from medsynth.errors import NetworkError, UsageError
-from medsynth.files import read_json
+from medsynth.networks.trained_classifier import BEST_WEIGHTS, TRAIN_FOLDER, read_classifier
 
 Floats = npt.NDArray[np.float32]
 
@@ -30,7 +30,6 @@ EXTRACTORS = {
     RANDOM: "a small network with random weights, for tests only",
 }
 CLASS_PROBABILITIES = (INCEPTION_2015, INCEPTION_KERAS, RANDOM)
-_WEIGHTS_OF_CLASSIFIER, _CONFIG_OF_CLASSIFIER = "train/best_weights.h5", "train/config.json"
 
 
 @dataclass(frozen=True)
@@ -108,7 +107,7 @@ def require_extractor(name: str, path: Path | None) -> None:
             f"--features {name} needs its weights, and nothing is downloaded: {EXTRACTORS[name]}.",
             received="no --weights",
         )
-    needed = path / _WEIGHTS_OF_CLASSIFIER if name == DENSENET else path
+    needed = path / TRAIN_FOLDER / BEST_WEIGHTS if name == DENSENET else path
     if not needed.is_file():
         raise NetworkError(
             f"The weights for --features {name} were expected here: {EXTRACTORS[name]}.",
@@ -154,31 +153,20 @@ def _densenet(path: Path, block_size: int) -> Extractor:
     """Return the last features of a trained classifier before its head, [N, 1024], in float32."""
     import keras  # noqa: PLC0415
 
-    from medsynth.networks.densenet import HEAD_NAME, build_densenet121  # noqa: PLC0415
+    from medsynth.networks.densenet import HEAD_NAME  # noqa: PLC0415
     from medsynth.networks.imagenet_input import preprocess  # noqa: PLC0415
-    from medsynth.networks.weights import load_weights  # noqa: PLC0415
 
-    config = read_json(path / _CONFIG_OF_CLASSIFIER)
-    try:
-        dimension, num_labels = int(config["train.image_dimension"]), len(config["data.labels"])
-        trained_on, initialisation = str(config["trained_on"]), str(config["initialisation"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise NetworkError(
-            "The settings of a classifier's training were expected here.",
-            received=f"no usable {error}",
-            path=path / _CONFIG_OF_CLASSIFIER,
-        ) from None
-    full = build_densenet121(dimension, num_labels)
-    weights = path / _WEIGHTS_OF_CLASSIFIER
-    load_weights(full, weights)
+    trained = read_classifier(path)
+    full = trained.build("float32")
     backbone = keras.Model(full.input, full.get_layer(HEAD_NAME).input)
-    label = f"DenseNet-121 trained on {trained_on} images, {initialisation}, input {dimension}x{dimension}"
 
     def network(images: Any) -> Any:
-        return backbone(preprocess(images, dimension), training=False)
+        return backbone(preprocess(images, trained.image_dimension, trained.resize), training=False)
 
     size = int(backbone.output.shape[-1])
-    return Extractor(DENSENET, label, size, file_digest(weights), _compiled(network), None, block_size)
+    return Extractor(
+        DENSENET, trained.description, size, trained.weights_digest(), _compiled(network), None, block_size
+    )
 
 
 def _random(block_size: int) -> Extractor:

@@ -13,9 +13,9 @@ from medsynth.errors import NetworkError, UsageError
 from medsynth.files import write_json
 from medsynth.metrics.cache import FeatureCache
 from medsynth.metrics.features import Extractor, load_extractor, require_extractor
-from medsynth.networks.densenet import HEAD_NAME, build_densenet121
+from medsynth.networks.densenet import HEAD_NAME
 from medsynth.networks.imagenet_input import preprocess
-from medsynth.networks.weights import save_weights
+from tests.tiny_classifier import write_classifier
 
 
 def images(num_images: int, size: int = 16, channels: int = 1, seed: int = 0) -> np.ndarray:
@@ -169,16 +169,7 @@ def test_keras_inception_gives_the_features_before_its_last_layer(tmp_path: Path
 def classifier(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, keras.Model]:
     """What extractors read of a results folder of classifier_real, and its network."""
     results = tmp_path_factory.mktemp("data") / "classification_results_res_16"
-    keras.utils.set_random_seed(1)
-    full = build_densenet121(32, 3)
-    save_weights(full, results / "train" / "best_weights.h5")
-    settings = {
-        "train.image_dimension": 32,
-        "data.labels": ["a", "b", "c"],
-        "trained_on": "real",
-        "initialisation": "random initialisation",
-    }
-    write_json(results / "train" / "config.json", settings)
+    full = write_classifier(results, ("a", "b", "c"))
     return results, full
 
 
