@@ -32,4 +32,5 @@ APPLICATION = GanApplication(
     build_networks=build_networks,
     build_loss=lambda config: ProgressiveLoss(config.loss),
     generator_classes={"Generator": Generator},
+    is_progressive=True,
 )

@@ -155,6 +155,8 @@ def run(
         if explained is None:
             raise
         _fail(arguments_parser.prog, explained)
+    except MemoryError as error:
+        _fail(arguments_parser.prog, MedsynthError("There is not enough memory for this.", received=error))
     except StoppedError as stopped:
         sys.stdout.flush()
         print(f"\n{stopped}", file=sys.stderr)

@@ -68,7 +68,7 @@ class Progress:
     def close(self, note: str = "") -> None:
         """Write the last line, with the time taken."""
         seconds = time.monotonic() - self._start
-        self._write(f"{self.label}: {self._done:,.0f} {self.unit} in {format_duration(seconds)} {note}".rstrip())
+        self._write(f"{self.label}: {_count(self._done)} {self.unit} in {format_duration(seconds)} {note}".rstrip())
         if self._is_terminal:
             self.stream.write("\n")
             self.stream.flush()
@@ -80,7 +80,8 @@ class Progress:
             seconds_left = (self.total - self._done) / rate
         left = "unknown" if seconds_left is None else format_duration(seconds_left)
         share = min(self._done / self.total, 1.0) if self.total else 1.0
-        line = f"{self.label}: {share:4.0%} {self._done:,.0f}/{self.total:,.0f} {self.unit}  {rate:,.1f}/s  ETA {left}"
+        counts = f"{_count(self._done)}/{_count(self.total)}"
+        line = f"{self.label}: {share:4.0%} {counts} {self.unit}  {rate:,.{1 if rate >= 0.05 else 3}f}/s  ETA {left}"
         return f"{line}  {note}" if note else line
 
     def _write(self, line: str) -> None:
@@ -90,3 +91,8 @@ class Progress:
         else:
             self.stream.write(line + "\n")
         self.stream.flush()
+
+
+def _count(units: float) -> str:
+    """Return a number of units; those of a short job in parts (0.13 kimg), else whole."""
+    return f"{units:,.0f}" if units >= 10 or float(units).is_integer() else f"{units:,.2f}"

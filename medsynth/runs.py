@@ -95,6 +95,13 @@ class RunFolder:
                     path=self.path,
                 )
         else:
+            if any(self.path.glob("training-state-*")):
+                raise RunFolderError(
+                    f"The states of a training lie here without its settings; put its {CONFIG_NAME} back, or choose "
+                    "another folder.",
+                    received=f"no {CONFIG_NAME}",
+                    path=self.path,
+                )
             write_json(config_path, self.settings)
         self._log = (self.path / LOG_NAME).open("a", encoding="utf-8")
 

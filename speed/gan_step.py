@@ -14,15 +14,13 @@ both networks' updates, the average, and what comes once a tick.
 
 import argparse
 import json
-import statistics
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
 import rivals
+from proof import ask_for_proof, relative_error
 from rivals import Rival
-from safetensors.numpy import load_file
 
 from medsynth.processor import has_bfloat16
 
@@ -87,27 +85,13 @@ class Sides:
         return Rival(f"PyTorch {precision}, {layout}", command)
 
 
-def relative_error(ours: list[np.ndarray], theirs: list[np.ndarray]) -> float:
-    """Return |ours - theirs| / |theirs|, Euclidean over all arrays."""
-    ours, theirs = (np.concatenate([array.ravel() for array in side]).astype(np.float64) for side in (ours, theirs))
-    return float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))
-
-
 def prove_equal(sides: Sides, precision: str) -> str:
     """Compare losses and gradients of both sides, and return the largest difference in words.
 
     Raises:
         SystemExit: They differ.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        paths = [str(Path(folder, name)) for name in ("ours.safetensors", "theirs.safetensors")]
-        for rival, arguments in (
-            (sides.tensorflow(precision), {"path": paths[0]}),
-            (sides.torch(precision), {"given": paths[0], "path": paths[1]}),
-        ):
-            rival.ask("prove", **arguments)
-            rival.end()
-        ours, theirs = (load_file(path) for path in paths)
+    ours, theirs = ask_for_proof(sides.tensorflow(precision), sides.torch(precision))
     results = {name for name in ours if name.startswith(("loss/", "gradient/"))}
     # GAN_prog's fading branch, which PyTorch's side leaves out, must have no part in the step.
     alone = {name for name in results - set(theirs) if np.any(ours[name])}
@@ -137,18 +121,7 @@ def measure(sides: Sides, num_rounds: int, minutes: float) -> None:
         *peers,
         *(sides.torch(precision, "channels_last") for precision in precisions[1:]),
     ]
-    for rival in contenders:
-        rival.ask("steps", num_steps=2)  # tracing, first touch of memory
-    seconds = contenders[0].ask("steps", num_steps=1)
-    num_steps = max(1, round(1.5 / seconds))  # turns of a second or two
-    rounds = rivals.compete(contenders, num_rounds, num_steps, minutes * 60)
-    peer = min(peers, key=lambda rival: statistics.median(rival.turns[i][0] for i in rounds))
-    print(f"{len(rounds)} of {len(peer.turns)} rounds of {num_steps} steps count; ratios are to {peer.name}")
-    print(rivals.table(contenders, rounds, num_images=sides.num_images, peer=peer))
-    if max(rival.turns[i][1] for rival in contenders for i in rounds) > rivals.BUSY_SHARE:
-        print("THE MACHINE WAS BUSY: other programs took part of the cores, so these figures prove nothing.")
-    for rival in contenders:
-        rival.end()
+    print(rivals.contest(contenders, peers, sides.num_images, num_rounds, minutes * 60))
 
 
 def compare(arguments: argparse.Namespace) -> None:

@@ -128,6 +128,35 @@ def compete(rivals: Sequence[Contender], num_rounds: int, num_steps: int, most_s
     return quiet if len(quiet) >= 3 else list(range(num_done))
 
 
+def contest(
+    contenders: Sequence[Rival], peers: Sequence[Rival], num_images: int, num_rounds: int, most_seconds: float
+) -> str:
+    """Time all contenders by turns, end them, and return the table; the fastest peer is the one to beat.
+
+    Args:
+        contenders: Everything that is timed; the first says how many steps make a turn.
+        peers: Those of them that ratios may be to.
+        num_images: Of a step.
+        num_rounds: Undisturbed rounds wanted.
+        most_seconds: About what the timing may take.
+    """
+    for rival in contenders:
+        rival.ask("steps", num_steps=2)  # tracing, first touch of memory
+    seconds = contenders[0].ask("steps", num_steps=1)
+    num_steps = max(1, round(1.5 / seconds))  # turns of a second or two
+    rounds = compete(contenders, num_rounds, num_steps, most_seconds)
+    peer = min(peers, key=lambda rival: statistics.median(rival.turns[i][0] for i in rounds))
+    lines = [
+        f"{len(rounds)} of {len(peer.turns)} rounds of {num_steps} steps count; ratios are to {peer.name}",
+        table(contenders, rounds, num_images=num_images, peer=peer),
+    ]
+    if max(rival.turns[i][1] for rival in contenders for i in rounds) > BUSY_SHARE:
+        lines.append("THE MACHINE WAS BUSY: other programs took part of the cores, so these figures prove nothing.")
+    for rival in contenders:
+        rival.end()
+    return "\n".join(lines)
+
+
 def table(rivals: Sequence[Contender], rounds: list[int], num_images: int, peer: Contender) -> str:
     """Return one line per rival: images/s, ratio to `peer` within each round, peak memory."""
     lines = [

@@ -14,15 +14,15 @@ import tensorflow as tf
 from medsynth.config import choose_preset, flatten, override
 from medsynth.data.manifest import DataReport, check_manifest
 from medsynth.data.pyramid import ImagePyramid
-from medsynth.errors import NetworkError, UsageError
+from medsynth.errors import DataError, NetworkError, UsageError
 from medsynth.gan.augment import AugmentConfig, check_augment
 from medsynth.gan.sampling import draw_latents, make_sampler, sample_all, write_inference
 from medsynth.gan.schedule import ScheduleConfig, check_schedule, num_devices_to_use, schedule_at
 from medsynth.gan.steps import AdversarialLoss, AdversarialStep, Networks, OptimiserConfig
-from medsynth.gan.stopping import FidStopping, StoppingConfig
+from medsynth.gan.stopping import FidStopping, StoppingConfig, check_stopping
 from medsynth.gan.trained import open_generator
 from medsynth.gan.trainer import GanTrainer, TrainerConfig
-from medsynth.metrics.features import RANDOM, load_extractor, require_extractor
+from medsynth.metrics.features import RANDOM, load_extractor
 from medsynth.metrics.fid_watcher import FidWatcher
 from medsynth.runs import FollowedRun, RunFolder
 from medsynth.training.distribution import Distribution, available_devices, start_distribution
@@ -53,6 +53,7 @@ class GanApplication:
             the number of channels and the number of labels.
         build_loss: Makes the losses from the settings.
         generator_classes: The classes that a stored generator may be of, by name.
+        is_progressive: Whether the networks grow from schedule.initial_resolution.
     """
 
     name: str
@@ -60,6 +61,7 @@ class GanApplication:
     build_networks: Callable[[Any, int, int, int], tuple[Any, Any]]
     build_loss: Callable[[Any], AdversarialLoss]
     generator_classes: dict[str, type]
+    is_progressive: bool = False
 
 
 @dataclass(frozen=True)
@@ -185,6 +187,16 @@ class Training:
                 f"no weights for {stopping.features} (--set stopping.weights=PATH): FID is not measured, the training "
                 "runs to the end of its schedule, and the last networks are the final ones"
             )
+        if stopping.features != "none" and stopping.minimum_kimg > self.config.schedule.total_kimg:
+            lines.append(
+                f"FID is never measured: stopping.minimum_kimg={stopping.minimum_kimg:g} is more than "
+                f"schedule.total_kimg={self.config.schedule.total_kimg:g}"
+            )
+        if min(self.config.schedule.default_tick_kimg, *self.config.schedule.tick_kimg.values(), 1.0) < 1:
+            lines.append(
+                "ticks are shorter than 1 kimg, and files are named by whole kimg: of a kimg's pictures and snapshots "
+                "the last ones stay"
+            )
         if self.num_devices < num_wanted:
             lines.append(
                 f"the schedule is that of {num_wanted} GPUs: its minibatches are kept, on {self.num_devices} device(s)"
@@ -234,18 +246,35 @@ def prepare_training(
     Raises:
         MedsynthError: Unusable settings or data.
     """
-    config = override(choose_preset(application.presets(resolution), preset), overrides)
+    chosen = choose_preset(application.presets(resolution), preset)
+    config = override(chosen, overrides)
+    if not application.is_progressive:
+        _refuse_growing(application, config.schedule, chosen.schedule)
     check_schedule(config.schedule, resolution)
     application.build_loss(config)  # refuses settings that do not go together
     num_devices = num_devices_to_use(config.schedule, resolution, available_devices(config.schedule.num_gpus))
-    if config.stopping.features != "none" and config.stopping.weights:
-        require_extractor(config.stopping.features, Path(config.stopping.weights))
+    check_stopping(config.stopping)
     data_report = check_manifest(data_dir, allow_leak=allow_leak)
     data = ImagePyramid(
         data_dir / "train", resolution, smallest_resolution=config.schedule.initial_resolution, seed=seed
     )
     check_augment(config.augment, data.num_channels)
+    if config.stopping.features != "none" and data.num_images < 2:
+        raise DataError(
+            "FID (stopping.features) needs 2 training images or more.",
+            received=f"{data.num_images} image",
+            path=data.split_folder,
+        )
     return Training(application, config, data, seed, resolution, data_report, num_devices)
+
+
+def _refuse_growing(application: GanApplication, schedule: ScheduleConfig, preset: ScheduleConfig) -> None:
+    """Refuse the settings of a growing schedule where the networks have one resolution throughout."""
+    for name in ("initial_resolution", "training_kimg", "transition_kimg"):
+        if getattr(schedule, name) != getattr(preset, name):
+            raise UsageError(
+                f"{application.name} does not grow, so schedule.{name} cannot be set.", received=getattr(schedule, name)
+            )
 
 
 def run_inference(

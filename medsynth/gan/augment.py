@@ -104,10 +104,11 @@ def check_augment(config: AugmentConfig, num_channels: int) -> None:
     Raises:
         UsageError: Names the settings and what to do.
     """
-    if config.mode == "off" and config.probability > 0:
+    if config.mode == "off" and config != AugmentConfig():
+        changed = next(name for name, value in vars(AugmentConfig()).items() if getattr(config, name) != value)
         raise UsageError(
-            "augment.probability has no effect with augment.mode=off; set the mode to fixed or adaptive.",
-            received=config.probability,
+            f"augment.{changed} has no effect with augment.mode=off; set the mode to fixed or adaptive.",
+            received=getattr(config, changed),
         )
     if config.mode == "off":
         return

@@ -188,7 +188,14 @@ def _add_network_options(command: argparse.ArgumentParser) -> None:
     _add_snapshot(command)
 
 
+def _kimg(text: str) -> int:
+    """Parse the number of a snapshot."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"the number of a network-snapshot-NNNNNN was expected. Received: {text!r}")
+    return int(text)
+
+
 def _add_snapshot(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--snapshot", type=int, metavar="NNNNNN", help="network-snapshot-NNNNNN instead of network-final"
+        "--snapshot", type=_kimg, metavar="NNNNNN", help="network-snapshot-NNNNNN instead of network-final"
     )

@@ -16,7 +16,7 @@ from medsynth.files import require_folder
 from medsynth.gan.application import GanApplication
 from medsynth.gan.metrics_record import MetricsRecord, RealImages
 from medsynth.gan.sampling import Floats, draw_latents
-from medsynth.gan.trained import SNAPSHOT_PREFIX, TrainedGenerator, open_generator
+from medsynth.gan.trained import SNAPSHOT_PREFIX, TrainedGenerator, find_snapshots, open_generator
 from medsynth.gan.trainer import FINAL_FOLDER
 from medsynth.metrics.cache import FeatureCache
 from medsynth.metrics.catalogue import ALL, MetricsRequest, parse_metrics
@@ -80,11 +80,10 @@ def find_networks(results_dir: Path, which: str) -> list[Path]:
         NetworkError: It holds no such network.
     """
     require_folder(results_dir, "the results of a GAN's training")
-    pattern = f"{SNAPSHOT_PREFIX}*" if which == ALL else FINAL_FOLDER
-    # Six digits, so that names sort as numbers do; a longer number is a newer snapshot.
-    found = sorted(results_dir.glob(pattern), key=lambda path: (len(path.name), path.name), reverse=True)
+    found = find_snapshots(results_dir)[::-1] if which == ALL else [*results_dir.glob(FINAL_FOLDER)]
     if not found:
-        raise NetworkError(f"A folder {pattern} was expected here.", received="no such folder", path=results_dir)
+        wanted = f"{SNAPSHOT_PREFIX}NNNNNN" if which == ALL else FINAL_FOLDER
+        raise NetworkError(f"A folder {wanted} was expected here.", received="no such folder", path=results_dir)
     return found
 
 

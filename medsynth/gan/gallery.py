@@ -34,6 +34,8 @@ from medsynth.report.captions import enlarge, row_names
 from medsynth.report.grids import image_sheet
 from medsynth.report.video import count_frames, require_video, write_video
 
+_MOST_IMAGES, _MOST_COLUMNS, _MOST_PATHS = 1_000_000, 1000, 64
+_SHORTEST_SMOOTHING = 1e-3  # seconds
 _SMALLEST_TILE = 64  # pixels; smaller images are enlarged in a grid
 _SCREEN = (720, 1280)  # rows, columns; small pictures are enlarged to about this size
 
@@ -55,7 +57,7 @@ def write_images(
         RunFolderError: A file cannot be written.
     """
     require_truncation(truncation)
-    _require_seed_range(seeds)
+    _require_seed_range("--num", seeds, _MOST_IMAGES)
     make_folder(out_dir)
     progress = Progress("images", len(seeds), "images")
     images = generate.stream(seeds, rows[np.arange(len(seeds)) % len(rows)], truncation=truncation)
@@ -92,7 +94,7 @@ def write_grid(
     if path.suffix.lower() != ".png":
         raise UsageError("A grid's name ends in .png.", received=path.name)
     require_truncation(truncation)
-    _require_seed_range(seeds)
+    _require_seed_range("--columns", seeds, _MOST_COLUMNS)
     captions, rows = single_label_rows(generate.label_names)
     for combination in combinations:
         captions.append(combination)
@@ -150,6 +152,8 @@ def write_interpolation(
     require_video(path)
     require_truncation(truncation)
     num_frames = count_frames(seconds, fps)
+    if not _SHORTEST_SMOOTHING <= smoothing < np.inf:
+        raise UsageError(f"--smoothing is at least {_SHORTEST_SMOOTHING:g} seconds.", received=smoothing)
     captions, rows = list(label_choices), [label_rows(choice, generate.label_names, 1) for choice in label_choices]
     if not captions:
         captions, single = single_label_rows(generate.label_names)
@@ -175,10 +179,8 @@ def latent_paths(seed: int, num_frames: int, num_paths: int, latent_size: int, s
     Raises:
         UsageError: A number out of range.
     """
-    if num_paths < 1:
-        raise UsageError("--columns is at least 1.", received=num_paths)
-    if not 0 < sigma < np.inf:
-        raise UsageError("--smoothing is above 0.", received=sigma)
+    if not 0 < num_paths <= _MOST_PATHS:
+        raise UsageError(f"--columns is from 1 to {_MOST_PATHS}.", received=num_paths)
     latents = np.random.RandomState(seed).randn(num_frames, num_paths, latent_size)
     # A longer Gaussian than the loop itself is as good as flat.
     latents = gaussian_filter1d(latents, min(sigma, num_frames), axis=0, mode="wrap")
@@ -216,9 +218,10 @@ def save_png(path: Path, image: Images, generate: TrainedGenerator, facts: Mappi
         picture.save(temporary, format="PNG", pnginfo=text)
 
 
-def _require_seed_range(seeds: range) -> None:
-    if not len(seeds):
-        raise UsageError("At least one image was expected.", received=len(seeds))
+def _require_seed_range(option: str, seeds: range, limit: int) -> None:
+    """Refuse too few or too many of what an option counts, and seeds that are none."""
+    if not 0 < len(seeds) <= limit:
+        raise UsageError(f"{option} is from 1 to {limit:,}.", received="0 or less" if not seeds else len(seeds))
     if seeds[0] < 0 or seeds[-1] >= NUM_SEEDS:
         raise UsageError(f"Seeds are from 0 to {NUM_SEEDS - 1}.", received=f"{seeds[0]} to {seeds[-1]}")
 

@@ -80,7 +80,11 @@ class MetricsRecord:
         if not isinstance(stored, dict) or stored.get("settings") != self.settings:
             print(f"{self.path}: made of other real images; begun anew", file=sys.stderr)
             return
-        self._floors, self._networks = stored.get("floors", {}), stored.get("networks", {})
+        floors, networks = stored.get("floors"), stored.get("networks")
+        if not _are_rows(floors) or not isinstance(networks, dict) or not all(map(_is_network, networks.values())):
+            print(f"{self.path}: damaged; begun anew", file=sys.stderr)
+            return
+        self._floors, self._networks = dict(floors or {}), networks
 
     def note(self, extractor: Extractor | None) -> list[str]:
         """Find, keep and return what a reader must know of these figures, a line each."""
@@ -177,6 +181,20 @@ class MetricsRecord:
                     floor=_number(row["floor"]),
                     extractor=row["extractor"],
                 )
+
+
+def _are_rows(found: Any) -> bool:
+    """Return whether this maps names to values with the digest of what they were computed with."""
+    return isinstance(found, dict) and all(
+        isinstance(row, dict)
+        and isinstance(row.get("sha256"), str)
+        and all(row.get(key) is None or isinstance(row[key], int | float) for key in ("value", "low", "high", "floor"))
+        for row in found.values()
+    )
+
+
+def _is_network(found: Any) -> bool:
+    return isinstance(found, dict) and {"kimg", "sha256", "rows"} <= set(found) and _are_rows(found["rows"])
 
 
 def _number(value: float | None) -> float:

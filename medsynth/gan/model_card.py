@@ -18,6 +18,7 @@ from typing import Any
 
 from medsynth.data.labels import read_split_labels
 from medsynth.data.manifest import EXACT, FORM_VERSION, MANIFEST_NAME, NEAR, PATIENTS, sha256_of, verify_hint
+from medsynth.data.pyramid import open_records
 from medsynth.data.tfrecords import labels_path
 from medsynth.errors import DataError
 from medsynth.files import read_json
@@ -142,9 +143,12 @@ def data_facts(data_dir: Path, settings: Mapping[str, Any], label_names: Sequenc
 
 
 def _require_same_data(data_dir: Path, settings: Mapping[str, Any], num_images: int | None) -> None:
-    """Refuse a dataset with another number of training images, or other labels, than the training's settings say."""
+    """Refuse a dataset with other training images or labels than the training's settings say."""
     received = "" if num_images == settings.get("data.num_images") else f"{num_images} training images"
     train = data_dir / "train"
+    resolution, images = settings.get("resolution"), settings.get("data.images_sha256")
+    if not received and isinstance(resolution, int) and open_records(train, resolution).digest != images:
+        received = "other images"
     if not received and labels_path(train).is_file():
         digest = hashlib.sha256(read_split_labels(train).values.tobytes()).hexdigest()
         received = "" if digest == settings.get("data.labels_sha256") else "other labels"

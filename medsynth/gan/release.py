@@ -5,29 +5,25 @@ training data: what the card says is picked value by value, never copied as a wh
 """
 
 import argparse
-import re
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-from medsynth.data.manifest import sha256_of
 from medsynth.errors import NetworkError, RunFolderError, UsageError
 from medsynth.files import atomic_path, flush, remove_leftovers, write_json, write_text
+from medsynth.gan.checksums import CHECKSUMS_NAME, list_checksums, verify_bundle
 from medsynth.gan.gallery import write_grid
 from medsynth.gan.model_card import CARD_JSON, describe
 from medsynth.gan.model_card_text import card_text
 from medsynth.gan.trained import TrainedGenerator, open_generator
 from medsynth.gan.trainer import FINAL_FOLDER
-from medsynth.training.checkpoint import NETWORK_JSON, save_networks
+from medsynth.training.checkpoint import save_networks
 
-CHECKSUMS_NAME = "SHA256SUMS"
 CARD_NAME = "model_card.md"
 GRID_NAME = "samples.png"
 
 _AVERAGE = "average"
-_LOADED = (f"{FINAL_FOLDER}/{_AVERAGE}.safetensors", f"{FINAL_FOLDER}/{NETWORK_JSON}")
 _NUM_SAMPLES = 8  # of each label
-_CHECKSUM_LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")  # as sha256sum writes it
 # What of network.json is passed on.
 _FACTS = ("application", "label_names", "resolution", "random_seed", "images_seen", "chosen_by", "fid")
 
@@ -77,7 +73,7 @@ def export_bundle(
         write_grid(generate, partial / GRID_NAME, range(_NUM_SAMPLES))
         write_json(partial / CARD_JSON, card)
         write_text(partial / CARD_NAME, card_text(card))
-        write_text(partial / CHECKSUMS_NAME, _checksums(partial))
+        write_text(partial / CHECKSUMS_NAME, list_checksums(partial))
         flush(partial / FINAL_FOLDER)
     return card
 
@@ -98,50 +94,6 @@ def load_generator(bundle_dir: Path | str, classes: Mapping[str, type]) -> Train
     bundle = Path(bundle_dir)
     verify_bundle(bundle)
     return open_generator(classes, bundle)
-
-
-def verify_bundle(bundle_dir: Path) -> None:
-    """Hold every file that SHA256SUMS lists against its checksum.
-
-    Files that were added later (synthetic images in inference/) are not looked at.
-
-    Raises:
-        NetworkError: A file is missing or has changed, or SHA256SUMS is damaged; names the file.
-    """
-    for name, expected in _read_checksums(bundle_dir / CHECKSUMS_NAME).items():
-        path = bundle_dir / name
-        if not path.is_file():
-            raise NetworkError("A file of the bundle was expected here.", received="no such file", path=path)
-        found = sha256_of(path)
-        if found != expected:
-            raise NetworkError(
-                f"The file has changed since the bundle was made: its sha256 was {expected}.", received=found, path=path
-            )
-
-
-def _read_checksums(path: Path) -> dict[str, str]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise NetworkError("The bundle's checksums were expected here.", received="no such file", path=path) from None
-    except UnicodeDecodeError as error:
-        raise NetworkError("The checksums are damaged.", received=error, path=path) from None
-    found = {}
-    for number, line in enumerate(lines, start=1):
-        match = _CHECKSUM_LINE.fullmatch(line)
-        if match is None or PurePosixPath(match[2]).is_absolute() or ".." in PurePosixPath(match[2]).parts:
-            raise NetworkError(f"Line {number} is no checksum and name of a file.", received=line[:100], path=path)
-        found[match[2]] = match[1]
-    missing = [name for name in _LOADED if name not in found]
-    if missing:
-        raise NetworkError("The network must be among the checksums.", received=f"no {', '.join(missing)}", path=path)
-    return found
-
-
-def _checksums(folder: Path) -> str:
-    """Return SHA256SUMS for every file of a folder, sorted by name."""
-    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    return "".join(f"{sha256_of(folder / name)}  {name}\n" for name in names)
 
 
 def _require_free(bundle_dir: Path) -> None:

@@ -200,7 +200,7 @@ def check_schedule(config: ScheduleConfig, final_resolution: int, group_size: in
     Raises:
         UsageError: Names the setting.
     """
-    if config.total_kimg <= 0:
+    if not 0 < config.total_kimg < math.inf:
         raise UsageError("schedule.total_kimg must be above 0.", received=config.total_kimg)
     for name in ("training_kimg", "transition_kimg"):
         if not (math.isfinite(getattr(config, name)) and getattr(config, name) >= 0):
@@ -216,7 +216,27 @@ def check_schedule(config: ScheduleConfig, final_resolution: int, group_size: in
         )
     if config.num_gpus < 1:
         raise UsageError("schedule.num_gpus must be 1 or more.", received=config.num_gpus)
+    _check_minibatches(config, final_resolution, group_size)
+    _check_rates(config)
+
+
+def _check_minibatches(config: ScheduleConfig, final_resolution: int, group_size: int) -> None:
+    for name in ("minibatch_by_resolution", "max_minibatch_per_gpu", "tick_kimg"):
+        for resolution in getattr(config, name):
+            if resolution < 4 or resolution & (resolution - 1):
+                raise UsageError(f"schedule.{name} is by resolution, a power of two from 4.", received=resolution)
+    first = schedule_at(config, final_resolution, 0)
+    if round(config.total_kimg * 1000) < first.minibatch:
+        raise UsageError(
+            f"schedule.total_kimg must hold one minibatch at least, {first.minibatch / 1000:g}.",
+            received=config.total_kimg,
+        )
     for resolution, minibatch in _minibatches(config, final_resolution).items():
+        if minibatch < 1:
+            raise UsageError(
+                f"The minibatch at {resolution}x{resolution} must be 1 or more on each of {config.num_gpus} device(s).",
+                received=minibatch,
+            )
         if not _can_share(minibatch, config.num_gpus, group_size):
             raise UsageError(
                 f"The minibatch of each device must be at most {group_size} or a multiple of it, the group of the "
@@ -225,8 +245,11 @@ def check_schedule(config: ScheduleConfig, final_resolution: int, group_size: in
             )
         if config.tick_kimg.get(resolution, config.default_tick_kimg) <= 0:
             raise UsageError("schedule.tick_kimg must be above 0.", received=config.tick_kimg)
+
+
+def _check_rates(config: ScheduleConfig) -> None:
     for network in ("generator", "discriminator"):
         by_resolution = getattr(config, f"{network}_learning_rate_by_resolution").values()
         for rate in (getattr(config, f"{network}_learning_rate"), *by_resolution):
-            if not 0 < rate < math.inf:
-                raise UsageError(f"schedule.{network}_learning_rate must be above 0.", received=rate)
+            if not 0 < rate <= 1:
+                raise UsageError(f"schedule.{network}_learning_rate must be above 0 and at most 1.", received=rate)

@@ -2,9 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from medsynth.config import require_range
+from medsynth.errors import UsageError
+from medsynth.metrics.features import EXTRACTORS, require_extractor
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,21 @@ class StoppingConfig:
             require_range(f"stopping.{name}", getattr(self, name), 1)
         require_range("stopping.num_images", self.num_images, 2)
         require_range("stopping.minimum_kimg", self.minimum_kimg, 0)
+
+
+def check_stopping(config: StoppingConfig) -> None:
+    """Refuse settings that make no sense together, or weights that are not there.
+
+    Raises:
+        UsageError: An unknown extractor, or weights that nothing would use.
+        NetworkError: No such weights.
+    """
+    if config.features == "none" and config.weights:
+        raise UsageError("stopping.weights has no effect with stopping.features=none.", received=config.weights)
+    if config.features not in ("none", *EXTRACTORS):
+        raise UsageError(f"stopping.features is none or one of {', '.join(EXTRACTORS)}.", received=config.features)
+    if config.features != "none" and config.weights:
+        require_extractor(config.features, Path(config.weights))
 
 
 class FidStopping:

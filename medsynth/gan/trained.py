@@ -1,5 +1,6 @@
 """A stored generator and its labels, as the utilities and the release bundle use them."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from medsynth.data.labels import read_label_table
 from medsynth.data.tfrecords import Images
 from medsynth.errors import DataError, NetworkError, UsageError
 from medsynth.files import read_json, require_folder
+from medsynth.gan.checksums import CHECKSUMS_NAME, verify_bundle
 from medsynth.gan.sampling import SPLITS, Floats, Sampler, draw_latents, make_sampler
 from medsynth.gan.schedule import Point, ScheduleConfig, growth_stage, schedule_at
 from medsynth.gan.trainer import FINAL_FOLDER
@@ -22,6 +24,7 @@ from medsynth.training.checkpoint import load_network
 BLOCK_SIZE = 16
 NUM_SEEDS = 2**32  # those of numpy's RandomState
 SNAPSHOT_PREFIX = "network-snapshot-"
+_SNAPSHOT = re.compile(rf"{SNAPSHOT_PREFIX}\d{{6,}}")
 _SCHEDULE = "schedule."
 
 Labels = str | Sequence[str] | npt.ArrayLike
@@ -118,8 +121,10 @@ def open_generator(classes: Mapping[str, type], results_dir: Path, snapshot: int
         snapshot: The NNNNNN (kimg) of a snapshot; the final network where not given.
 
     Raises:
-        NetworkError: There is no such network, or it is damaged.
+        NetworkError: There is no such network, or it is damaged; or a file of a bundle has changed.
     """
+    if (results_dir / CHECKSUMS_NAME).is_file():
+        verify_bundle(results_dir)
     folder = network_folder(results_dir, snapshot)
     network, facts = load_network(folder, "average", classes)
     names, images_seen = facts.get("label_names"), facts.get("images_seen")
@@ -144,13 +149,20 @@ def network_folder(results_dir: Path, snapshot: int | None) -> Path:
         return results_dir / FINAL_FOLDER
     folder = results_dir / f"{SNAPSHOT_PREFIX}{snapshot:06d}"
     if not folder.is_dir():
-        found = sorted(path.name.removeprefix(SNAPSHOT_PREFIX) for path in results_dir.glob(f"{SNAPSHOT_PREFIX}*"))
+        found = [path.name.removeprefix(SNAPSHOT_PREFIX) for path in find_snapshots(results_dir)]
         raise NetworkError(
             f"There is no snapshot of that number; there are: {', '.join(found) or 'none'}.",
-            received=f"{snapshot:06d}",
+            received=snapshot,
             path=results_dir,
         )
     return folder
+
+
+def find_snapshots(results_dir: Path) -> list[Path]:
+    """Return the folders network-snapshot-NNNNNN, the oldest first; folders of similar names are left out."""
+    found = [path for path in results_dir.glob(f"{SNAPSHOT_PREFIX}*") if _SNAPSHOT.fullmatch(path.name)]
+    # Six digits, so that names sort as numbers do; a longer number is a newer snapshot.
+    return sorted(found, key=lambda path: (len(path.name), path.name))
 
 
 def _level(results_dir: Path, images_seen: int, resolution: int) -> Point:
@@ -191,6 +203,8 @@ def label_rows(labels: Labels, names: Sequence[str], num_rows: int) -> Floats:
     Raises:
         UsageError: Unknown names, another width, or values that are neither 0 nor 1.
     """
+    if isinstance(labels, str) and labels in names:
+        labels = [labels]  # which may have a comma in its name
     if isinstance(labels, str):
         labels = [part.strip() for part in labels.split(",")] if labels.strip() else []
     if not isinstance(labels, np.ndarray) and all(isinstance(label, str) for label in np.asarray(labels).flat):
@@ -214,7 +228,8 @@ def _require_names(wanted: Sequence[str], names: Sequence[str]) -> None:
     if unknown and not names:
         raise UsageError("This generator was trained without labels; leave them out.", received=", ".join(wanted))
     if unknown:
-        raise UsageError(f"Unknown label. This generator knows {', '.join(names)}.", received=", ".join(unknown))
+        hint = " (where a name has a comma: --label-vector)" if any("," in name for name in names) else ""
+        raise UsageError(f"Unknown label. This generator knows {', '.join(names)}{hint}.", received=", ".join(unknown))
     if names and not wanted:
         raise UsageError(
             f"This generator was trained with labels; give some of {', '.join(names)} (or a row of zeros for none).",

@@ -70,6 +70,7 @@ class _Position:
         tick: Ticks done.
         tick_start: Images seen when the tick under way began.
         num_skipped: Updates left out because they were not finite.
+        num_skipped_in_a_row: Steps at the end of these that left an update out.
         seconds: Time spent on steps.
         growth: Floor and ceiling of the level of detail of the last step.
         best_fid: Lowest so far.
@@ -81,10 +82,16 @@ class _Position:
     tick: int = 0
     tick_start: int = 0
     num_skipped: int = 0
+    num_skipped_in_a_row: int = 0
     seconds: float = 0.0
     growth: tuple[int, int] | None = None
     best_fid: float | None = None
     num_without_improvement: int = 0
+
+    @property
+    def has_learnt(self) -> bool:
+        """Whether any update was made; a step has two."""
+        return self.num_skipped < 2 * self.step
 
     @property
     def kimg(self) -> float:
@@ -129,7 +136,6 @@ class GanTrainer:
         self.state = TrainingState(run.path, step.variables())
         self._batches = _Ahead(data)
         self._sampler: tuple[float, Sampler] | None = None
-        self._num_skipped_in_a_row = 0
 
     def train(self) -> Path:
         """Train to the end of the schedule and return the folder of the final networks.
@@ -222,7 +228,7 @@ class GanTrainer:
             values = {name: float(value) for name, value in outcome.items()}
             is_stopping |= values.pop("stop") > 0
             skipped = int(values["skipped"])
-            self._num_skipped_in_a_row = self._num_skipped_in_a_row + 1 if skipped else 0
+            position.num_skipped_in_a_row = position.num_skipped_in_a_row + 1 if skipped else 0
             position.num_skipped += skipped
             self._stop_if_diverged(position)
             for name, value in values.items():
@@ -253,16 +259,16 @@ class GanTrainer:
         return self.stopping is not None and self.stopping.is_over(position.num_without_improvement)
 
     def _save_and_stop(self, position: _Position, stop: StopRequest) -> None:
-        if self.distribution.is_chief and self._num_skipped_in_a_row == 0:
+        if self.distribution.is_chief:
             self.state.save(position.images_seen, vars(position))
         raise StoppedError(stop.signal_number or signal.SIGTERM, f"{position.kimg:.1f} kimg")
 
     def _stop_if_diverged(self, position: _Position) -> None:
-        if self._num_skipped_in_a_row >= self.config.max_skipped_in_a_row:
+        if position.num_skipped_in_a_row >= self.config.max_skipped_in_a_row:
             raise DivergenceError(
-                f"Losses or gradients were NaN or infinite for {self._num_skipped_in_a_row} steps in a row at "
-                f"{position.kimg:.1f} kimg; the states and snapshots from before are kept. Try a lower "
-                "learning rate, or float32.",
+                f"Losses or gradients were NaN or infinite for {position.num_skipped_in_a_row} steps in a row at "
+                f"{position.kimg:.1f} kimg. What was saved before is kept. Try a lower learning rate, or float32, in "
+                "another folder.",
                 received=f"{position.num_skipped} skipped updates in all",
                 path=self.run.path,
             )
@@ -291,6 +297,8 @@ class GanTrainer:
         """Measure FID where it is due, note whether it improved, and keep the best networks as final."""
         if self.stopping is None or not self.stopping.is_due(position.tick, position.kimg, point.lod):
             return None
+        if not position.has_learnt:  # float16 begins with steps that only find its loss scale
+            return None
         # Measured once, so that no two processes can disagree on when to end.
         value = self.stopping.measure(self.step.networks.average) if self.distribution.is_chief else 0.0
         fid = self.distribution.agree(value)
@@ -306,8 +314,7 @@ class GanTrainer:
         self._save_grid(grid, point, position)
         if position.tick % self.config.snapshot_ticks == 0 or is_last or has_fid:
             self._save_networks(f"network-snapshot-{position.kimg_name}", position, {"chosen_by": "tick"})
-        if self._num_skipped_in_a_row == 0:
-            self.state.save(position.images_seen, vars(position))
+        self.state.save(position.images_seen, vars(position))
 
     def _save_networks(self, name: str, position: _Position, chosen: Mapping[str, Any]) -> Path:
         folder = self.run.path / name
@@ -318,6 +325,13 @@ class GanTrainer:
     def _finish(self, position: _Position) -> Path:
         """Make sure of the final networks: the best by FID where it was measured, else the last."""
         final = self.run.path / FINAL_FOLDER
+        if not position.has_learnt:
+            raise DivergenceError(
+                "The schedule ended before a single update was finite, so nothing was learnt. float16 needs some fifty "
+                "steps to find its loss scale: train longer, or in another number format, in another folder.",
+                received=f"{position.num_skipped} skipped updates in {position.step} steps",
+                path=self.run.path,
+            )
         if isinstance(self.run, RunFolder):
             if position.best_fid is None:
                 self._save_networks(FINAL_FOLDER, position, {"chosen_by": "last"})
@@ -370,8 +384,8 @@ class _Record:
     def __init__(self, folder: Path, tick: int) -> None:
         self.path = folder / STATS_NAME
         self._writer = tf.summary.create_file_writer(str(folder))
-        if self.path.exists():
-            lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+        if self.path.is_file():
+            lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
             write_text(self.path, "".join(line for line in lines if _tick_of(line) <= tick))
 
     def add(self, position: _Position, scalars: Mapping[str, float], picture: Path) -> None:
@@ -400,7 +414,7 @@ def _tick_of(line: str) -> float:
     """Return the tick of a line of stats.jsonl; infinity where the line was cut off."""
     try:
         return float(json.loads(line)["Progress/tick"])
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, TypeError):
         return float("inf")
 
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,10 +107,14 @@ def metrics_figure(path: Path, rows: Sequence[MetricRow], *, title: str) -> None
     for panel, metric in zip(panels, metrics, strict=False):
         chosen = sorted((row for row in rows if row.metric == metric), key=lambda row: row.kimg)
         kimg = [row.kimg for row in chosen]
-        panel.fill_between(
-            kimg, [row.low for row in chosen], [row.high for row in chosen], color=COLOURS[0], alpha=0.2, linewidth=0
-        )
-        panel.plot(kimg, [row.value for row in chosen], marker="o", markersize=4, color=COLOURS[0], label="synthetic")
+        values = np.array([row.value for row in chosen])
+        # Jackknife and Student's t put the value within its interval; where it is not known there is no bar.
+        below = values - [row.low for row in chosen]
+        above = [row.high for row in chosen] - values
+        panel.errorbar(
+            kimg, values, np.maximum([below, above], 0), marker="o", markersize=4, capsize=3, color=COLOURS[0],
+            label="synthetic",
+        )  # fmt: skip
         if not math.isnan(chosen[0].floor):
             panel.axhline(chosen[0].floor, color=COLOURS[1], linestyle="--", linewidth=1.2, label="real")
         panel.set_title(f"{chosen[0].title}\n{_AIMS[chosen[0].better]}, n {chosen[0].num_images:,}", fontsize=9)
@@ -121,5 +126,7 @@ def metrics_figure(path: Path, rows: Sequence[MetricRow], *, title: str) -> None
     for panel in panels[len(metrics) :]:
         panel.set_axis_off()
     features = ", ".join(dict.fromkeys(row.extractor for row in rows))
-    figure.suptitle(f"{title}\nfeatures: {features}", fontsize=10)
+    width = round(28 * num_columns + 8)  # characters that fit
+    lines = [*textwrap.wrap(title, width), *textwrap.wrap(f"features: {features}", width)]
+    figure.suptitle("\n".join(lines), fontsize=9)
     save_png(figure, path)

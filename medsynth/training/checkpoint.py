@@ -21,6 +21,7 @@ from medsynth.files import atomic_path, read_json, write_json
 
 _STATE_NAME = re.compile(r"training-state-(\d{9})\.safetensors")
 NETWORK_JSON = "network.json"
+_METADATA = "medsynth"
 Arrays = dict[str, npt.NDArray[Any]]
 
 
@@ -56,8 +57,7 @@ def read_arrays(path: Path) -> tuple[Arrays, dict[str, Any]]:
     try:
         with safe_open(path, framework="numpy") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
-            metadata = file.metadata() or {}
-            facts = json.loads(metadata.get("facts", "{}"))
+            metadata = json.loads((file.metadata() or {}).get(_METADATA, "{}"))
     except FileNotFoundError:
         raise NetworkError("A .safetensors file was expected here.", received="no such file", path=path) from None
     except (SafetensorError, OSError, ValueError) as error:
@@ -70,7 +70,7 @@ def read_arrays(path: Path) -> tuple[Arrays, dict[str, Any]]:
         raise NetworkError(
             "The file is damaged: its weights have another checksum.", received="changed bytes", path=path
         )
-    return arrays, facts
+    return arrays, metadata["facts"]
 
 
 def _digest(arrays: Arrays) -> str:
@@ -85,7 +85,8 @@ def _digest(arrays: Arrays) -> str:
 def write_arrays(path: Path, arrays: Arrays, facts: Mapping[str, Any]) -> None:
     """Write arrays and facts to a .safetensors file, atomically."""
     contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    data = save(contiguous, metadata={"facts": json.dumps(facts), "sha256": _digest(contiguous)})
+    # One entry: the format keeps several in no fixed order, and equal weights are to be equal files.
+    data = save(contiguous, metadata={_METADATA: json.dumps({"sha256": _digest(contiguous), "facts": facts})})
     # Written here and not by the library, whose errors do not say that a disk is full.
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
@@ -179,12 +180,28 @@ def load_network(folder: Path, name: str, classes: Mapping[str, type], **options
         )
     try:
         network = classes[entry["class"]](**entry["config"], **options)
-    except TypeError as error:
-        raise NetworkError("network.json does not fit this version's networks.", received=error, path=folder) from None
+    except (TypeError, ValueError) as error:
+        raise NetworkError(
+            f"network.json does not fit the networks of this application; {_maker(description)}.",
+            received=error,
+            path=folder,
+        ) from None
     network.build()
     path = folder / f"{name}.safetensors"
-    assign(named_variables(network), read_arrays(path)[0], path)
+    arrays, _ = read_arrays(path)
+    lacking = sorted(set(arrays) ^ set(named_variables(network)))
+    if lacking:
+        raise NetworkError(
+            f"The weights do not fit the networks of this application; {_maker(description)}.",
+            received=f"{len(lacking)} variable(s) that one side lacks, such as {lacking[0]}",
+            path=path,
+        )
+    assign(named_variables(network), arrays, path)
     return network, description
+
+
+def _maker(description: Mapping[str, Any]) -> str:
+    return f"they were made by {description.get('application', 'an unknown one')}"
 
 
 class TrainingState:
@@ -200,12 +217,13 @@ class TrainingState:
         self.folder, self.variables, self.num_kept = folder, variables, num_kept
 
     def save(self, images_seen: int, facts: Mapping[str, Any]) -> None:
-        """Write all variables and `facts`, then remove older states."""
+        """Write all variables and `facts`, then remove older states, and later ones, which were damaged."""
         arrays = {name: variable.numpy() for name, variable in self.variables.items()}
         write_arrays(
             self.folder / f"training-state-{images_seen:09d}.safetensors", arrays, {**facts, "images_seen": images_seen}
         )
-        for path in self._paths()[self.num_kept :]:
+        later = [path for path in self._paths() if int(path.stem.rpartition("-")[2]) > images_seen]
+        for path in (*later, *[path for path in self._paths() if path not in later][self.num_kept :]):
             path.unlink(missing_ok=True)
 
     def restore(self) -> tuple[dict[str, Any] | None, list[str]]:

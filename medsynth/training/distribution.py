@@ -83,12 +83,14 @@ class Distribution:
                 raise
             names = sorted({f"worker {task}" for task in re.findall(r"/job:worker/replica:0/task:(\d+)", str(error))})
             lost = [name for name in names if name != f"worker {self.worker}"]
-            first_line = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+            lines = [line.strip() for line in str(error).splitlines()]
+            # The first line of a failed graph only says that a graph failed.
+            telling = [line for line in lines if line and line != "Graph execution error:"]
             raise DistributionError(
                 f"Worker {self.worker} stopped because {' or '.join(lost) or 'another worker'} of this training died "
                 "or cannot be reached. Start all of them again with the same command: they go on from the last saved "
                 "state.",
-                received=first_line,
+                received=(telling or [type(error).__name__])[0][:200],
             ) from None
 
 
@@ -142,6 +144,26 @@ def start_distribution(num_devices: int) -> Distribution:
     if num_devices > 1:
         return Distribution(tf.distribute.MirroredStrategy([f"GPU:{i}" for i in range(num_devices)]))
     return Distribution(tf.distribute.get_strategy())
+
+
+def mirrored(num_gpus: int) -> tf.distribute.Strategy:
+    """Return the strategy of a training whose results depend on how many GPUs share it.
+
+    Args:
+        num_gpus: Of this host; 1 takes whatever device TensorFlow runs on.
+
+    Raises:
+        UsageError: This host has fewer.
+    """
+    num_available = len(tf.config.list_physical_devices("GPU"))
+    if num_gpus == 1:
+        return tf.distribute.get_strategy()
+    if num_gpus > num_available:
+        raise UsageError(
+            f"TensorFlow sees {num_available} GPU(s) here, and num_gpus must not be more (1 runs on any device).",
+            received=f"num_gpus={num_gpus}",
+        )
+    return tf.distribute.MirroredStrategy([f"GPU:{i}" for i in range(num_gpus)])
 
 
 @dataclass(frozen=True)

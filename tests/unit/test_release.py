@@ -15,6 +15,7 @@ from PIL import Image
 
 from medsynth.data.labels import read_split_labels
 from medsynth.data.manifest import sha256_of
+from medsynth.data.pyramid import open_records
 from medsynth.errors import DataError, NetworkError, RunFolderError, UsageError
 from medsynth.files import read_json, write_json
 from medsynth.gan import release
@@ -22,7 +23,7 @@ from medsynth.gan.model_card_text import card_text, example
 from medsynth.gan.release import export_bundle, load_generator, verify_bundle
 from medsynth.gan.trained import open_generator
 from medsynth.training.checkpoint import read_arrays
-from tests.tiny_gan import CLASSES, LABELS, SETTINGS, tiny_generator, write_results
+from tests.tiny_gan import CLASSES, LABELS, RESOLUTION, SETTINGS, tiny_generator, write_results
 from tests.toy_data import write_toy_split
 
 FILES = [
@@ -89,6 +90,7 @@ def results(tmp_path_factory: pytest.TempPathFactory, private_data: Path) -> Pat
     write_results(folder, data_dir=PLACE, images=[PATIENT])
     labels = read_split_labels(private_data / "train").values
     settings = SETTINGS | {
+        "data.images_sha256": open_records(private_data / "train", RESOLUTION).digest,
         "data.labels_sha256": hashlib.sha256(labels.tobytes()).hexdigest(),
         "data.dir": PLACE,
         "stopping.weights": "weights",
@@ -369,11 +371,31 @@ def test_a_manifest_that_does_not_fit_is_refused(results: Path, tmp_path: Path, 
     assert not (tmp_path / "bundle").exists()
 
 
-def test_a_dataset_with_other_labels_is_refused(results: Path, tmp_path: Path) -> None:
+def test_a_dataset_with_other_images_is_refused(results: Path, tmp_path: Path) -> None:
     write_toy_split(tmp_path / "data" / "train", seed=1, names=LABELS)
     write_json(tmp_path / "data" / "manifest.json", MANIFEST)
-    with pytest.raises(DataError, match=r"dataset that the network was trained on .* Received: other labels"):
+    with pytest.raises(DataError, match=r"dataset that the network was trained on .* Received: other images"):
         export_bundle(CLASSES, results, tmp_path / "bundle", data_dir=tmp_path / "data")
+
+
+def test_a_dataset_with_other_labels_is_refused(results: Path, private_data: Path, tmp_path: Path) -> None:
+    other = tmp_path / "results"
+    shutil.copytree(results, other)
+    write_json(other / "config.json", read_json(results / "config.json") | {"data.labels_sha256": "0"})
+    with pytest.raises(DataError, match=r"dataset that the network was trained on .* Received: other labels"):
+        export_bundle(CLASSES, other, tmp_path / "bundle", data_dir=private_data)
+
+
+def test_every_command_sees_that_a_bundle_was_changed(bundle: Path, tmp_path: Path) -> None:
+    """Two labels exchanged: the weights are whole, the images would be those of the other label."""
+    edited = tmp_path / "bundle"
+    shutil.copytree(bundle, edited)
+    path = edited / "network-final" / "network.json"
+    path.write_text(
+        path.read_text().replace("Cardiomegaly", "?").replace("Edema", "Cardiomegaly").replace("?", "Edema")
+    )
+    with pytest.raises(NetworkError, match=r"network\.json: The file has changed"):
+        open_generator(CLASSES, edited)
 
 
 def record(folder: Path) -> dict[str, Any]:

@@ -54,10 +54,22 @@ def test_what_a_killed_run_had_half_written_is_removed(tmp_path: Path) -> None:
     (tmp_path / ".123.partial.network-final" / "average.safetensors").write_text("half")
     (tmp_path / ".123.partial.training-state-000000010.safetensors").write_text("half")
     (tmp_path / "training-state-000000005.safetensors").write_text("whole")
+    (tmp_path / "config.json").write_text('{"a": 1}')
     with RunFolder(tmp_path, {"a": 1}):
         names = {path.name for path in tmp_path.iterdir()}
     assert "training-state-000000005.safetensors" in names
     assert not [name for name in names if "partial" in name]
+
+
+def test_states_without_their_settings_are_refused(tmp_path: Path) -> None:
+    """Or a training with other settings would go on from them."""
+    (tmp_path / "training-state-000000005.safetensors").write_text("whole")
+    with (
+        pytest.raises(RunFolderError, match=r"without its settings; put its config\.json back"),
+        RunFolder(tmp_path, {}),
+    ):
+        pass
+    assert not (tmp_path / "config.json").exists()
 
 
 def test_a_run_that_left_nothing_binds_nobody(tmp_path: Path) -> None:
