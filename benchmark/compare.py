@@ -4,7 +4,8 @@ python3 compare.py results... --out DIR [--published modality,benchmark,setting]
 
 Each of the results is a folder with predictions.csv and results.json, or the data_dir or
 results_dir of a tested classifier. The first is the reference: give the classifier that was
-trained on real images. Writes comparison.txt, .csv, .json and .png.
+trained on real images. Writes comparison.txt, .csv, .json and .png. Several seeds of one training are
+summed up, too, with intervals that hold the choice of test patients and the seed (comparison_over_seeds.csv).
 """
 
 import argparse

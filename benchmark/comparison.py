@@ -1,7 +1,8 @@
 """Classifiers on the same real test images: table, csv, JSON and figure.
 
 The first result is the reference (the classifier trained on real images); the
-others are compared with it. AUROC is never flipped.
+others are compared with it, in every metric of `medsynth.classify.evaluate`. AUROC
+is never flipped. Several seeds of one training are also summed up (`seeds_on_one_test`).
 """
 
 from collections.abc import Callable, Sequence
@@ -12,11 +13,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from medsynth.classify.evaluate import MINIMUM_CASES, Evaluation, Interval, cluster_images, evaluate
+from benchmark.seeds_on_one_test import SeedGroup, groups_of_seeds, notes_on_seeds, seed_records, seeds_table
+from medsynth.classify.evaluate import MEAN, METRICS, MINIMUM_CASES, Evaluation, cluster_images, evaluate
 from medsynth.classify.results import PREDICTIONS, RESULTS, Predictions, read_predictions
+from medsynth.classify.summary import Resampling, cell, describe_columns, number, table_lines
 from medsynth.data.labels import read_csv
 from medsynth.errors import DataError, UsageError
 from medsynth.files import atomic_path, make_folder, write_json, write_text
+from medsynth.progress import Progress
 from medsynth.report.figures import Series, comparison_figure
 
 PUBLISHED_CSV = Path(__file__).parent / "published" / "schuette2021_mean_auroc.csv"
@@ -144,16 +148,14 @@ class Comparison:
         results: The first is the reference.
         names: Of the results, for tables.
         evaluation: Numbers and intervals.
-        clusters: What was resampled: patients or images.
-        num_clusters: How many.
+        resampling: What the intervals come from.
         published: The published row, where one was chosen.
     """
 
     results: list[Predictions]
     names: list[str]
     evaluation: Evaluation
-    clusters: str
-    num_clusters: int
+    resampling: Resampling
     published: PublishedRow | None
 
     @property
@@ -165,6 +167,11 @@ class Comparison:
         return [self.published.means[column] if column else None for column in columns]
 
     @property
+    def groups(self) -> list[SeedGroup]:
+        """Results that differ in their seed alone; empty where there are none."""
+        return groups_of_seeds([result.facts for result in self.results])
+
+    @property
     def notes(self) -> list[str]:
         """What a reader of the numbers must know, a sentence each."""
         first = self.results[0]
@@ -172,12 +179,17 @@ class Comparison:
         left_out = [f"{name} ({count} positives)" for name, count, ok in
                     zip(first.names, positives, self.evaluation.sufficient, strict=True) if not ok]  # fmt: skip
         notes = [
-            f"{len(first.paths)} real test images; 95 % intervals from resampling {self.num_clusters} {self.clusters}.",
+            f"{len(first.paths)} real test images; {self.resampling.sentence}",
             f"Mean over {int(self.evaluation.sufficient.sum())} labels.",
         ]
         if left_out:
             notes.append(f"Insufficient (fewer than {MINIMUM_CASES} positives or negatives), left out of the mean: "
                          f"{len(left_out)}: {', '.join(left_out)}.")  # fmt: skip
+        notes += self._notes_on_points
+        if not self.groups and len({str(result.facts["trained_on"]) for result in self.results}) < len(self.results):
+            notes.append(
+                "Not summed up over seeds: results trained on the same differ in more than the seed, or not in it."
+            )
         random = [name for name, result in zip(self.names, self.results, strict=True)
                   if result.facts.get("initialisation") == _RANDOM]  # fmt: skip
         if random:
@@ -196,6 +208,19 @@ class Comparison:
             if mismatch:
                 notes.append(f"NOT THE PUBLISHED TEST: {mismatch}.")
         return notes
+
+    @property
+    def _notes_on_points(self) -> list[str]:
+        """Where the thresholds come from."""
+        without = [name for name, result in zip(self.names, self.results, strict=True)
+                   if np.isnan(result.thresholds).all()]  # fmt: skip
+        if without:
+            return [f"No thresholds (tested before they were chosen; run test.py again): {', '.join(without)}. "
+                    "So there is no sensitivity and no specificity."]  # fmt: skip
+        chosen = [f"{name} on {result.facts['operating_point']['chosen_on']}"
+                  for name, result in zip(self.names, self.results, strict=True)
+                  if isinstance(result.facts.get("operating_point"), dict)]  # fmt: skip
+        return [f"Thresholds of sensitivity and specificity were chosen: {'; '.join(chosen)}."]
 
 
 def compare(
@@ -216,11 +241,21 @@ def compare(
     row = read_published(published) if published else None
     results = [read_predictions(find_test_folder(folder)) for folder in folders]
     require_same_rows(results)
-    clusters, kind = cluster_images(results[0].patients, len(results[0].paths))
+    first = results[0]
+    clusters, kind = cluster_images(first.patients, len(first.paths))
+    progress = Progress("resample", len(results) * len(first.names), "labels")
     evaluation = evaluate(
-        results[0].truth, [result.scores for result in results], clusters, num_resamples=num_resamples, seed=seed
+        first.truth,
+        [result.scores for result in results],
+        clusters,
+        thresholds=[result.thresholds for result in results],
+        num_resamples=num_resamples,
+        seed=seed,
+        progress=progress,
     )
-    return Comparison(results, _names(results), evaluation, kind, int(clusters.max()) + 1, row)
+    progress.close()
+    resampling = Resampling(kind, int(clusters.max()) + 1, num_resamples)
+    return Comparison(results, _names(results), evaluation, resampling, row)
 
 
 def _names(results: Sequence[Predictions]) -> list[str]:
@@ -232,92 +267,129 @@ def _names(results: Sequence[Predictions]) -> list[str]:
     ]
 
 
-def _cell(estimate: Interval) -> str:
-    if not np.isfinite(estimate.value):
-        return "undefined"
-    if not np.isfinite(estimate.low):
-        return f"{estimate.value:.3f}"
-    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
-
-
 def format_table(comparison: Comparison) -> str:
-    """Return the comparison as text: a row per label, then the mean, the published row and the notes."""
+    """Return the comparison as text.
+
+    AUROC with a row per label, the mean and the published row; the means of all metrics; where there are several seeds,
+    the same over the seeds; the notes.
+    """
+    lines = [*table_lines(_auroc_table(comparison)), "", *table_lines(_means_table(comparison))]
+    if comparison.groups:
+        seeds = seeds_table(comparison.evaluation, comparison.groups)
+        lines += ["", *table_lines(seeds), "", *notes_on_seeds(comparison.groups)]
+    return "\n".join([*lines, "", *comparison.notes]) + "\n"
+
+
+def _auroc_table(comparison: Comparison) -> list[list[str]]:
     evaluation, first, names = comparison.evaluation, comparison.results[0], comparison.names
-    header = [
+    others = range(1, len(names))
+    rows = [[
         "label",
         "n",
         "positives",
         *(f"{name} [95 %]" for name in names),
         *(f"{names[0]} - {name}" for name in names[1:]),
-    ]
-    lines = [header]
-    for number, label in enumerate(first.names):
-        values = [_cell(row[number]) for row in (*evaluation.labels, *evaluation.label_differences[1:])]
-        if not evaluation.sufficient[number]:
+    ]]  # fmt: skip
+    for column, label in enumerate((*first.names, f"mean of {evaluation.num_in_mean('auroc')}")):
+        is_mean = column == len(first.names)
+        values = [cell(evaluation.estimate("auroc", number, column)) for number in range(len(names))]
+        values += [cell(evaluation.difference("auroc", number, column)) for number in others]
+        if not is_mean and not evaluation.sufficient[column]:
             values = ["insufficient"] * len(values)
-        lines.append([label, str(len(first.paths)), str(int(first.truth[:, number].sum())), *values])
-    means = [_cell(one) for one in (*evaluation.means, *evaluation.mean_differences[1:])]
-    lines.append([f"mean of {int(evaluation.sufficient.sum())}", str(len(first.paths)), "", *means])
+        positives = "" if is_mean else str(int(first.truth[:, column].sum()))
+        rows.append([label, str(len(first.paths)), positives, *values])
     if comparison.published is not None:
         known = comparison.published_means
         shown = ["-" if value is None else f"{value:.3f}" for value in known]
         gaps = ["-" if value is None or known[0] is None else f"{known[0] - value:.3f}" for value in known[1:]]
-        lines.append(["published mean", "", "", *shown, *gaps])
-    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
-    text = [" | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
-    text.insert(1, "-+-".join("-" * width for width in widths))
-    return "\n".join([*text, "", *comparison.notes]) + "\n"
+        rows.append(["published mean", "", "", *shown, *gaps])
+    return rows
+
+
+def _means_table(comparison: Comparison) -> list[list[str]]:
+    evaluation, names = comparison.evaluation, comparison.names
+    rows = [[
+        "mean over labels",
+        "labels",
+        *(f"{name} [95 %]" for name in names),
+        *(f"{names[0]} - {name}" for name in names[1:]),
+    ]]  # fmt: skip
+    for metric, facts in METRICS.items():
+        values = [cell(evaluation.estimate(metric, number, MEAN)) for number in range(len(names))]
+        values += [cell(evaluation.difference(metric, number, MEAN)) for number in range(1, len(names))]
+        rows.append([facts.title, str(evaluation.num_in_mean(metric)), *values])
+    return rows
 
 
 def _records(comparison: Comparison) -> list[dict[str, Any]]:
     """Return one flat record per label and classifier, and per mean; None where a number does not exist."""
     evaluation, first = comparison.evaluation, comparison.results[0]
     records = []
-    for number, (name, result) in enumerate(zip(comparison.names, comparison.results, strict=True)):
-        cells = [*zip(evaluation.labels[number], evaluation.label_differences[number], strict=True),
-                 (evaluation.means[number], evaluation.mean_differences[number])]  # fmt: skip
-        for row, (estimate, difference) in enumerate(cells):
-            is_mean = row == len(first.names)
-            ok = is_mean or bool(evaluation.sufficient[row])
+    for position, (name, result) in enumerate(zip(comparison.names, comparison.results, strict=True)):
+        for column, label in enumerate((*first.names, "mean")):
+            is_mean = column == len(first.names)
+            ok = is_mean or bool(evaluation.sufficient[column])
+            estimate = evaluation.estimate("auroc", position, column)
+            difference = evaluation.difference("auroc", position, column)
             records.append({
                 "trained_on": name,
-                "label": "mean" if is_mean else first.names[row],
+                "label": label,
                 "num_images": len(first.paths),
-                "num_positives": None if is_mean else int(first.truth[:, row].sum()),
+                "num_positives": None if is_mean else int(first.truth[:, column].sum()),
                 "status": "ok" if ok else "insufficient",
-                "auroc": _number(estimate.value),
-                "low": _number(estimate.low),
-                "high": _number(estimate.high),
-                "reference_minus_this": _number(difference.value),
-                "difference_low": _number(difference.low),
-                "difference_high": _number(difference.high),
+                "resampled": comparison.resampling.clusters,
+                "auroc": number(estimate.value),
+                "low": number(estimate.low),
+                "high": number(estimate.high),
+                "reference_minus_this": number(difference.value),
+                "difference_low": number(difference.low),
+                "difference_high": number(difference.high),
                 "num_resamples": estimate.num_resamples,
-                "published_mean": comparison.published_means[number] if is_mean else None,
+                "published_mean": comparison.published_means[position] if is_mean else None,
                 "initialisation": result.facts.get("initialisation"),
+                "threshold": None if is_mean else number(result.thresholds[column]),
+                **_other_metrics(evaluation, position, column),
             })  # fmt: skip
     return records
 
 
-def _number(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
+def _other_metrics(evaluation: Evaluation, position: int, column: int) -> dict[str, float | None]:
+    """Return the metrics beside AUROC, and the reference's minus this one's, as columns."""
+    columns: dict[str, float | None] = {}
+    for metric in list(METRICS)[1:]:
+        columns |= describe_columns(evaluation.estimate(metric, position, column), metric)
+        columns |= describe_columns(evaluation.difference(metric, position, column), f"{metric}_reference_minus_this")
+    return columns
 
 
 def write_comparison(comparison: Comparison, folder: Path) -> None:
-    """Write comparison.txt, comparison.csv, comparison.json and comparison.png into `folder`."""
+    """Write comparison.txt, comparison.csv, comparison.json and comparison.png into `folder`.
+
+    Where there are several seeds, also comparison_over_seeds.csv.
+    """
     make_folder(folder)
     write_text(folder / "comparison.txt", format_table(comparison))
     records = _records(comparison)
-    with atomic_path(folder / "comparison.csv") as temporary:
-        pd.DataFrame(records).to_csv(temporary, index=False, lineterminator="\n")
+    over_seeds = seed_records(comparison.evaluation, comparison.groups, comparison.results[0].names)
+    _write_csv(folder / "comparison.csv", records)
+    if over_seeds:
+        _write_csv(folder / "comparison_over_seeds.csv", over_seeds)
     write_json(folder / "comparison.json", {
         "results": [{"name": name, "folder": str(result.folder), **result.facts}
                     for name, result in zip(comparison.names, comparison.results, strict=True)],
-        "resampled": comparison.clusters,
-        "num_resampled": comparison.num_clusters,
+        "resampled": comparison.resampling.clusters,
+        "num_resampled": comparison.resampling.num_clusters,
+        "num_resamples": comparison.resampling.num_resamples,
         "notes": comparison.notes,
         "rows": records,
+        "over_seeds": over_seeds,
     })  # fmt: skip
     _draw(comparison, folder / "comparison.png")
+
+
+def _write_csv(path: Path, records: list[dict[str, Any]]) -> None:
+    with atomic_path(path) as temporary:
+        pd.DataFrame(records).to_csv(temporary, index=False, lineterminator="\n")
 
 
 def _draw(comparison: Comparison, path: Path) -> None:
@@ -325,8 +397,8 @@ def _draw(comparison: Comparison, path: Path) -> None:
     rows = [name if ok else f"{name}\n(insufficient)" for name, ok in
             zip(first.names, evaluation.sufficient, strict=True)]  # fmt: skip
     series = []
-    for number, name in enumerate(comparison.names):
-        estimates = [*evaluation.labels[number], evaluation.means[number]]
+    for position, name in enumerate(comparison.names):
+        estimates = [evaluation.estimate("auroc", position, column) for column in range(len(rows) + 1)]
         columns = np.array([[one.value, one.low, one.high] for one in estimates])
         columns[:-1][~evaluation.sufficient] = np.nan
         series.append(Series(f"trained on {name}", *columns.T))

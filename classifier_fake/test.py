@@ -2,8 +2,10 @@
 
 python3 test.py test model_dir data_dir results_dir random_seed resolution [--set key=value]
 
-Writes test.log, results.json, predictions.csv and roc_char.npy into
-results_dir/classification_results/test.
+Writes every metric with its interval (test.log, results.json, results.csv), the scores (predictions.csv,
+predictions_valid.csv) and the curves (roc_char.npy, roc.png, precision_recall.png, calibration.png) into
+results_dir/classification_results/test. The operating point of sensitivity and specificity is chosen on the
+synthetic images in results_dir/inference/valid, all that the trainer had.
 """
 
 import argparse
@@ -32,6 +34,7 @@ def main(arguments: argparse.Namespace) -> None:
     testing.test(
         arguments.model_dir,
         arguments.data_dir / "test",
+        arguments.results_dir / "inference" / "valid",
         experiment.fake_results_folder(arguments.results_dir),
         seed=arguments.random_seed,
         resolution=arguments.resolution,

@@ -2,8 +2,10 @@
 
 python3 test.py test model_dir data_dir random_seed resolution [--set key=value]
 
-Writes test.log, results.json, predictions.csv and roc_char.npy into
-data_dir/classification_results_res_<resolution>/test.
+Writes every metric with its interval (test.log, results.json, results.csv), the scores (predictions.csv,
+predictions_valid.csv) and the curves (roc_char.npy, roc.png, precision_recall.png, calibration.png) into
+data_dir/classification_results_res_<resolution>/test. The operating point of sensitivity and specificity is
+chosen on data_dir/valid.
 """
 
 import argparse
@@ -17,7 +19,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = app.parser(__doc__)
     command = parser.add_subparsers(dest="command", required=True).add_parser("test", help="score test images")
     command.add_argument("model_dir", type=Path, help="folder of config.ini")
-    command.add_argument("data_dir", type=Path, help="dataset made by build_dataset; data_dir/test is read")
+    command.add_argument("data_dir", type=Path, help="dataset made by build_dataset; its test and valid are read")
     command.add_argument("random_seed", type=app.non_negative_seed)
     command.add_argument("resolution", type=app.power_of_two, help="must be the training's")
     app.add_config_options(command)
@@ -31,6 +33,7 @@ def main(arguments: argparse.Namespace) -> None:
     testing.test(
         arguments.model_dir,
         arguments.data_dir / "test",
+        arguments.data_dir / "valid",
         experiment.real_results_folder(arguments.data_dir, arguments.resolution),
         seed=arguments.random_seed,
         resolution=arguments.resolution,

@@ -150,17 +150,15 @@ class AfterEpoch(keras.callbacks.Callback):
         super().__init__()
         self.run, self.config, self.valid, self.state, self.progress = run, config, valid, state, progress
         self.steps_per_epoch, self.patience, self.history = steps_per_epoch, patience, history
-        # Full batches only, as published; a split smaller than one batch is used whole.
-        self.num_images = len(valid) // config.batch_size * config.batch_size or len(valid)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Run all of it."""
         config = self.config
         batches = evaluation_batches(
-            self.valid, config.image_dimension, config.resize, config.batch_size, self.num_images
+            self.valid, config.image_dimension, config.resize, config.batch_size, len(self.valid)
         )
-        scores = self.model.predict(batches, verbose=0)[: self.num_images]
-        truth = self.valid.labels[: self.num_images]
+        scores = self.model.predict(batches, verbose=0)[: len(self.valid)]
+        truth = self.valid.labels
         by_label = dict(zip(self.valid.names, np.nan_to_num(aurocs(truth, scores), nan=0.0).tolist(), strict=True))
         mean = float(np.mean(list(by_label.values())))
         clipped = np.clip(scores.astype(np.float64), 1e-7, 1 - 1e-7)

@@ -49,6 +49,8 @@ class TrainConfig:
             for positives. Off as in the published runs, where it had no effect.
         precision: float32, or mixed_bfloat16 (faster where the processor supports it).
         batch_norm_momentum: Of the moving statistics; lower for short trainings.
+        num_gpus: GPUs that share each batch in equal parts. Batch normalisation sees one GPU's part at a time, so
+            results depend on their number.
         resize: `tf1_corner`, the published rule, or `half_pixel`, the right one; see
             `medsynth.networks.imagenet_input.preprocess`.
     """
@@ -72,10 +74,11 @@ class TrainConfig:
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
     batch_norm_momentum: float = 0.99
     resize: Literal["tf1_corner", "half_pixel"] = "tf1_corner"
+    num_gpus: int = 1
 
     def __post_init__(self) -> None:
         numbers = ("samples_per_epoch", "epochs", "batch_size", "initial_learning_rate", "patience_reduce_lr",
-                   "reduce_lr", "min_lr", "positive_weights_multiply", "patience")  # fmt: skip
+                   "reduce_lr", "min_lr", "positive_weights_multiply", "patience", "num_gpus")  # fmt: skip
         _require_positive(self, numbers, "TRAIN")
         if self.image_dimension < 32:
             raise UsageError("image_dimension must be 32 or more for DenseNet-121.", received=self.image_dimension)
@@ -83,6 +86,11 @@ class TrainConfig:
             raise UsageError("batch_norm_momentum lies in [0, 1).", received=self.batch_norm_momentum)
         if self.reduce_lr > 1:
             raise UsageError("reduce_lr is a factor of at most 1.", received=self.reduce_lr)
+        if self.batch_size % self.num_gpus:
+            raise UsageError(
+                f"batch_size is shared equally by num_gpus={self.num_gpus}, so it must be a multiple.",
+                received=f"batch_size={self.batch_size}",
+            )
         name = self.output_weights_name
         if Path(name).name != name or not name.endswith(".h5") or name == "best_weights.h5":
             raise UsageError(
@@ -97,15 +105,19 @@ class TestConfig:
     Attributes:
         batch_size: Images per step; changes speed only.
         use_best_weights: Test best_weights.h5 rather than the weights of the last epoch.
+        num_resamples: Of the bootstrap that the intervals come from, 100 or more.
     """
 
     __test__ = False  # not a test class, whatever pytest thinks of its name
 
     batch_size: int = 50
     use_best_weights: bool = True
+    num_resamples: int = 1000
 
     def __post_init__(self) -> None:
         _require_positive(self, ("batch_size",), "TEST")
+        if self.num_resamples < 100:
+            raise UsageError("num_resamples in [TEST] must be 100 or more.", received=self.num_resamples)
 
 
 @dataclass(frozen=True)
@@ -113,13 +125,28 @@ class NeighboursConfig:
     """[NN].
 
     Attributes:
-        number_nn_compute: Synthetic images whose nearest real neighbour is searched.
+        number_nn_compute: Synthetic images in the published outputs, the first ones of inference/test.
+        num_neighbours: Training images named for each synthetic one; two at least, as their ratio is taken.
+        synthetic: Which images of inference/ are held against the training images: `test`, or `all`, which is
+            train and valid as well.
+        held_out: The split of real images that say how near to the training images others lie.
+        compare_mirrored: Compare mirror images, too, since a mirrored copy is a copy.
+        num_planted: Training images that are planted in each alteration to see how many are found; 0 for none.
     """
 
     number_nn_compute: int = 100
+    num_neighbours: int = 5
+    synthetic: Literal["test", "all"] = "test"
+    held_out: Literal["test", "valid"] = "test"
+    compare_mirrored: bool = True
+    num_planted: int = 50
 
     def __post_init__(self) -> None:
         _require_positive(self, ("number_nn_compute",), "NN")
+        if self.num_neighbours < 2:
+            raise UsageError("num_neighbours in [NN] must be 2 or more.", received=self.num_neighbours)
+        if self.num_planted < 0:
+            raise UsageError("num_planted in [NN] must not be negative.", received=self.num_planted)
 
 
 @dataclass(frozen=True)
@@ -127,13 +154,66 @@ class AttributionConfig:
     """[CXPL].
 
     Attributes:
-        batchsize_cxpl: Images per step of the attribution maps.
+        batchsize_cxpl: Masked copies of an image per call of the network; changes speed and memory only.
+        downsample_factor: Pixels a side of a tile; a divisor of image_dimension.
+        log_transform: Take log(1 + effect), as an option of the published code does.
+        normalise: Divide each map by its sum, likewise.
+        precision: Of the network here, whatever it was trained in. mixed_bfloat16 is faster on hardware that has it,
+            and too coarse for small effects; see docs/attribution.md.
+        computed_share: With --coarse-to-fine, the share of tiles that is computed, in (0, 1].
     """
 
     batchsize_cxpl: int = 10
+    downsample_factor: int = 4
+    log_transform: bool = False
+    normalise: bool = False
+    precision: Literal["float32", "mixed_bfloat16"] = "float32"
+    computed_share: float = 0.3
 
     def __post_init__(self) -> None:
-        _require_positive(self, ("batchsize_cxpl",), "CXPL")
+        _require_positive(self, ("batchsize_cxpl", "downsample_factor", "computed_share"), "CXPL")
+        if self.computed_share > 1:
+            raise UsageError("computed_share in [CXPL] is a share of at most 1.", received=self.computed_share)
+
+
+@dataclass(frozen=True)
+class ExplainConfig:
+    """[XPLAIN].
+
+    Attributes:
+        batchsize_xplain: Images per pass of the network; changes speed and memory only.
+        cam_layer: Where Grad-CAM and HiResCAM look: one of the four places that everything in DenseNet passes
+            through, or `auto`, the last of them with a map of 7 or more places a side (`relu` from 224 pixels on).
+        occlusion_patch: Pixels a side of the grey patch; a divisor of image_dimension.
+        smoothgrad_samples: Noisy copies of an image.
+        smoothgrad_noise: Standard deviation of the noise, as a share of the image's range.
+        integrated_gradients_points: Points on the way from black to the image, both ends among them.
+        faithfulness_steps: Steps in which all pixels are removed or put in.
+        insertion_blur: Standard deviation of the blur that insertion starts from, as a share of the image's side.
+        random_seed: Of noise, random maps, and the weights of the sanity check.
+    """
+
+    batchsize_xplain: int = 16
+    cam_layer: Literal["auto", "relu", "pool4_relu", "pool3_relu", "pool2_relu"] = "auto"
+    occlusion_patch: int = 16
+    smoothgrad_samples: int = 32
+    smoothgrad_noise: float = 0.15
+    integrated_gradients_points: int = 33
+    faithfulness_steps: int = 20
+    insertion_blur: float = 0.0625
+    random_seed: int = 1
+
+    def __post_init__(self) -> None:
+        numbers = ("batchsize_xplain", "occlusion_patch", "smoothgrad_samples", "smoothgrad_noise",
+                   "faithfulness_steps", "insertion_blur")  # fmt: skip
+        _require_positive(self, numbers, "XPLAIN")
+        if self.integrated_gradients_points < 2:
+            raise UsageError(
+                "integrated_gradients_points counts both ends, so it is 2 or more.",
+                received=self.integrated_gradients_points,
+            )
+        if not 0 <= self.random_seed < 2**32:
+            raise UsageError("random_seed in [XPLAIN] lies from 0 to 4294967295.", received=self.random_seed)
 
 
 @dataclass(frozen=True)
@@ -146,6 +226,7 @@ class ClassifierConfig:
         test: [TEST].
         nn: [NN].
         cxpl: [CXPL].
+        xplain: [XPLAIN].
     """
 
     base_model_name: Literal["DenseNet121"] = "DenseNet121"
@@ -153,6 +234,7 @@ class ClassifierConfig:
     test: TestConfig = field(default_factory=TestConfig)
     nn: NeighboursConfig = field(default_factory=NeighboursConfig)
     cxpl: AttributionConfig = field(default_factory=AttributionConfig)
+    xplain: ExplainConfig = field(default_factory=ExplainConfig)
 
 
 def read_config(model_dir: Path) -> ClassifierConfig:

@@ -75,14 +75,19 @@ def training_batches(data: ImagePyramid, config: TrainConfig, first_step: int, l
     # Stateless draws take two integers below 2^63; the second one is the step.
     flip_seed = int(np.random.default_rng((data.seed, _FLIP_STREAM)).integers(2**31))
 
-    def load(step: Any) -> tuple[Any, Any]:
+    def load(step: Any) -> tuple[Any, Any, Any]:
         images, labels = tf.numpy_function(gather, [step], [tf.uint8, tf.float32], stateful=False)
         images.set_shape([batch_size, data.resolution, data.resolution, data.num_channels])
         labels.set_shape([batch_size, len(data.label_names)])
+        return step, images, labels
+
+    def prepare(step: Any, images: Any, labels: Any) -> tuple[Any, Any]:
         seed = tf.stack([tf.constant(flip_seed, tf.int64), step])
         return random_flip(preprocess(images, config.image_dimension, config.resize), seed), labels
 
-    return tf.data.Dataset.range(first_step, last_step).map(load).prefetch(2)
+    # Reading is a copy; resizing and flipping are what several threads are for. The order stays that of the steps.
+    batches = tf.data.Dataset.range(first_step, last_step).map(load)
+    return batches.map(prepare, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
 
 
 def evaluation_batches(data: SplitData, image_dimension: int, resize: str, batch_size: int, num_images: int) -> Any:

@@ -1,104 +1,86 @@
-"""How good scores are: AUROC per label, and intervals from resampled patients.
+"""How good classifiers are on the same images: every metric per label and as a mean, with intervals from resamples.
 
 Everything here is numpy, so results can be compared on a machine without TensorFlow.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from medsynth.classify.calibration import ece_by_chance, weighted_ece
+from medsynth.classify.statistics import (
+    Floats,
+    Numbers,
+    weighted_auroc,
+    weighted_average_precision,
+    weighted_brier,
+    weighted_sensitivity,
+    weighted_specificity,
+)
+from medsynth.progress import Progress
+
 MINIMUM_CASES = 10
 CONFIDENCE = 0.95
-_RESAMPLES_AT_ONCE = 64  # keeps the working set of a label near the processor's cache
+NUM_RESAMPLES = 1000
+MEAN = -1  # the column of the mean over labels
+ECE = "ece"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One of the figures.
+
+    Attributes:
+        title: For people.
+        weighted: Of truth [N], scores [N], weights [R, N] and threshold: the figure of every row of weights, [R].
+    """
+
+    title: str
+    weighted: Callable[[Numbers, Numbers, Floats, float], Floats]
+
+
+METRICS = {
+    "auroc": Metric("AUROC", lambda truth, scores, weights, _: weighted_auroc(truth, scores, weights)),
+    "average_precision": Metric(
+        "average precision", lambda truth, scores, weights, _: weighted_average_precision(truth, scores, weights)
+    ),
+    "sensitivity": Metric("sensitivity", weighted_sensitivity),
+    "specificity": Metric("specificity", weighted_specificity),
+    "brier": Metric("Brier score", lambda truth, scores, weights, _: weighted_brier(truth, scores, weights)),
+    ECE: Metric("calibration error", lambda truth, scores, weights, _: weighted_ece(truth, scores, weights)),
+}
 
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its 95 % interval; all NaN where it is not defined.
+    """An estimate with its 95 % interval.
 
     Attributes:
-        value: The estimate from all images.
-        low: 2.5th percentile of the resampled estimates.
-        high: 97.5th percentile.
-        num_resamples: Resamples in which it was defined (both classes present).
+        value: The estimate from all images; NaN where it is not defined.
+        low: Lower end; NaN where there is no interval.
+        high: Upper end.
+        num_resamples: Resamples in which it was defined.
     """
 
     value: float
-    low: float
-    high: float
-    num_resamples: int
+    low: float = float("nan")
+    high: float = float("nan")
+    num_resamples: int = 0
 
 
 def auroc(truth: npt.ArrayLike, scores: npt.ArrayLike) -> float:
-    """Return the area under the ROC curve, in [0, 1]; NaN where a class is missing.
-
-    The probability that a positive scores above a negative, ties counting half.
-    Never flipped: below 0.5 means worse than chance.
-
-    Args:
-        truth: 0 or 1, [N].
-        scores: Any finite numbers, [N].
-
-    Source: Hanley and McNeil 1982, "The meaning and use of the area under a ROC curve".
-    """
-    weights = np.ones((1, np.size(truth)))
-    return float(weighted_auroc(np.asarray(truth), np.asarray(scores), weights)[0])
+    """Return the AUROC of one label: `medsynth.classify.statistics.weighted_auroc` with every image once."""
+    return float(weighted_auroc(np.asarray(truth), np.asarray(scores), np.ones((1, np.size(truth))))[0])
 
 
-def aurocs(truth: npt.NDArray[np.floating], scores: npt.NDArray[np.floating]) -> Floats:
+def aurocs(truth: Numbers, scores: Numbers) -> Floats:
     """Return the AUROC of every label, [L], for truth and scores [N, L]; NaN where a class is missing."""
     return np.array([auroc(truth[:, label], scores[:, label]) for label in range(truth.shape[1])])
 
 
-def weighted_auroc(truth: npt.NDArray[np.floating], scores: npt.NDArray[np.floating], weights: Floats) -> Floats:
-    """Return the AUROC for each row of weights, [R]; NaN where a class has no weight.
-
-    Args:
-        truth: 0 or 1, [N].
-        scores: [N].
-        weights: How often each image counts, [R, N].
-    """
-    order = np.argsort(scores, kind="stable")
-    ordered = scores[order]
-    first_of_tie = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
-    is_positive = truth[order] > 0
-    results = np.empty(len(weights))
-    for start in range(0, len(weights), _RESAMPLES_AT_ONCE):
-        chunk = weights[start : start + _RESAMPLES_AT_ONCE, order]  # [r, N], by ascending score
-        positives, negatives = chunk * is_positive, chunk * ~is_positive
-        if len(first_of_tie) < len(ordered):  # [r, N] -> [r, distinct scores]
-            positives = np.add.reduceat(positives, first_of_tie, axis=1)
-            negatives = np.add.reduceat(negatives, first_of_tie, axis=1)
-        below = np.cumsum(negatives, axis=1)
-        pairs = positives.sum(axis=1) * below[:, -1]
-        # A positive wins against the negatives below it, and half against those of its own score.
-        won = np.einsum("rn,rn->r", positives, below - 0.5 * negatives)
-        results[start : start + len(chunk)] = np.divide(won, pairs, out=np.full(len(chunk), np.nan), where=pairs > 0)
-    return results
-
-
-def roc_curve(truth: npt.NDArray[np.floating], scores: npt.NDArray[np.floating]) -> Floats:
-    """Return the ROC curve as [3, T]: true-positive rate, false-positive rate, threshold (score >= threshold).
-
-    It begins at (0, 0, infinity) and has one point per distinct score. A label
-    without both classes has rates of NaN.
-    """
-    order = np.argsort(-scores, kind="stable")
-    ordered = scores[order].astype(np.float64)
-    last_of_tie = np.flatnonzero(np.r_[ordered[1:] != ordered[:-1], True])
-    hits = np.cumsum(truth[order] > 0)[last_of_tie]
-    false_alarms = last_of_tie + 1 - hits
-    with np.errstate(invalid="ignore"):
-        curve = [np.r_[0, hits] / hits[-1], np.r_[0, false_alarms] / false_alarms[-1]]
-    if hits[-1] == 0 or false_alarms[-1] == 0:
-        curve = [np.full(len(hits) + 1, np.nan)] * 2
-    return np.stack([*curve, np.r_[np.inf, ordered[last_of_tie]]])
-
-
-def sufficient_labels(truth: npt.NDArray[np.floating], minimum: int = MINIMUM_CASES) -> npt.NDArray[np.bool_]:
+def sufficient_labels(truth: Numbers, minimum: int = MINIMUM_CASES) -> npt.NDArray[np.bool_]:
     """Return which labels [L] of truth [N, L] have at least `minimum` positives and as many negatives."""
     positives = (truth > 0).sum(axis=0)
     enough: npt.NDArray[np.bool_] = (positives >= minimum) & (len(truth) - positives >= minimum)
@@ -140,75 +122,137 @@ def interval(value: float, resampled: Floats) -> Interval:
     """
     defined = resampled[np.isfinite(resampled)]
     if not np.isfinite(value) or len(defined) == 0:
-        return Interval(float("nan"), float("nan"), float("nan"), 0)
+        return Interval(float(value))
     low, high = np.quantile(defined, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Interval(float(value), float(low), float(high), len(defined))
 
 
+def reflected_interval(value: float, resampled: Floats) -> Interval:
+    """Return the interval of an estimate whose bias a resample repeats, from resampled estimates [R].
+
+    Resampled values lie above the estimate as far as the estimate lies above the truth, so the percentile interval can
+    miss both. Reflected at the estimate, [2 v - high, 2 v - low], it points the right way.
+
+    Source: the basic bootstrap, Davison and Hinkley 1997, "Bootstrap Methods and their Application", section 5.2.
+    """
+    mirrored = interval(value, resampled)
+    return Interval(value, 2 * value - mirrored.high, 2 * value - mirrored.low, mirrored.num_resamples)
+
+
 @dataclass(frozen=True)
 class Evaluation:
-    """AUROC of several classifiers on the same images.
+    """The metrics of K classifiers on the same images, and the same from R resamples.
+
+    M metrics stand in the order of METRICS; of the L + 1 columns the last is the mean over labels.
 
     Attributes:
-        labels: Interval of every classifier K and label L, [K][L].
-        means: Interval of every classifier's mean over the sufficient labels, [K].
-        label_differences: First classifier minus each one, [K][L].
-        mean_differences: The same of the means, [K].
-        sufficient: Which labels are in the mean, [L].
+        values: [M, K, L + 1]; NaN where undefined.
+        resampled: [M, K, L + 1, R]; NaN where undefined or insufficient.
+        chance: Calibration errors that the choice of images alone makes, [K, L + 1, R].
+        sufficient: Labels with enough cases for an interval, [L].
+        in_mean: Labels in the mean of each metric: the sufficient ones for which all classifiers have a value, [M, L].
     """
 
-    labels: list[list[Interval]]
-    means: list[Interval]
-    label_differences: list[list[Interval]]
-    mean_differences: list[Interval]
+    values: Floats
+    resampled: Floats
+    chance: Floats
     sufficient: npt.NDArray[np.bool_]
+    in_mean: npt.NDArray[np.bool_]
+
+    def estimate(self, metric: str, classifier: int, column: int) -> Interval:
+        """Return a metric of one classifier with its interval.
+
+        The calibration error's is reflected, and reaches down to 0 where a calibrated classifier could measure as much.
+
+        Args:
+            metric: A key of METRICS.
+            classifier: Its number.
+            column: Number of the label, or MEAN.
+        """
+        row = list(METRICS).index(metric)
+        value, resampled = float(self.values[row, classifier, column]), self.resampled[row, classifier, column]
+        if metric != ECE:
+            return interval(value, resampled)
+        mirrored = reflected_interval(value, resampled)
+        if np.isnan(mirrored.low):
+            return mirrored
+        by_chance = interval(value, self.chance[classifier, column])
+        low = 0.0 if value <= by_chance.high else max(0.0, mirrored.low)
+        # A reader looks for the value inside its interval; a wider one covers no less.
+        return Interval(value, low, max(value, mirrored.high), mirrored.num_resamples)
+
+    def difference(self, metric: str, classifier: int, column: int) -> Interval:
+        """Return the first classifier's metric minus that of another one, paired by the resamples.
+
+        Args:
+            metric: A key of METRICS.
+            classifier: Number of the other one.
+            column: Number of the label, or MEAN.
+        """
+        row = list(METRICS).index(metric)
+        values, resampled = self.values[row, :, column], self.resampled[row, :, column]
+        make = reflected_interval if metric == ECE else interval
+        return make(float(values[0] - values[classifier]), resampled[0] - resampled[classifier])
+
+    def num_in_mean(self, metric: str) -> int:
+        """Return how many labels the mean of a metric is over."""
+        return int(self.in_mean[list(METRICS).index(metric)].sum())
 
 
 def evaluate(
-    truth: npt.NDArray[np.floating],
-    scores: Sequence[npt.NDArray[np.floating]],
+    truth: Numbers,
+    scores: Sequence[Numbers],
     clusters: npt.NDArray[np.int64],
     *,
-    num_resamples: int = 1000,
+    thresholds: Sequence[npt.ArrayLike] | None = None,
+    num_resamples: int = NUM_RESAMPLES,
     seed: int = 0,
+    progress: Progress | None = None,
 ) -> Evaluation:
-    """Compare classifiers on the same images, all from the same resamples.
+    """Compute every metric of classifiers on the same images, all from the same resamples.
 
-    Labels with fewer than 10 positives or negatives are insufficient: they have
-    no interval and are left out of the mean.
+    A label with one class only has no figures. One with fewer than 10 positives or negatives is insufficient: it has
+    values without intervals, and is left out of the means. Thresholds are held fixed in the resamples.
 
     Args:
         truth: 0 or 1, [N, L].
         scores: One [N, L] per classifier.
         clusters: As `cluster_images` returns them.
-        num_resamples: R; 1000 resamples of 4000 images and 10 labels take about two seconds.
+        thresholds: Operating point of every label, [L] per classifier; NaN, or None, where none was chosen.
+        num_resamples: R.
         seed: Of the resamples.
+        progress: Is moved on by one for every label of every classifier.
     """
+    num_labels = truth.shape[1]
+    points = np.full((len(scores), num_labels), np.nan) if thresholds is None else np.asarray(thresholds, np.float64)
     weights = resample_weights(clusters, num_resamples, seed)
+    once = np.ones((1, len(truth)))
     sufficient = sufficient_labels(truth)
-    values = np.stack([aurocs(truth, score) for score in scores])  # [K, L]
-    resampled = np.full((len(scores), truth.shape[1], num_resamples), np.nan)  # [K, L, R]
+    has_both = sufficient_labels(truth, minimum=1)
+    values = np.full((len(METRICS), len(scores), num_labels + 1), np.nan)
+    resampled = np.full((*values.shape, num_resamples), np.nan)
+    chance = np.full(resampled.shape[1:], np.nan)
     for number, score in enumerate(scores):
-        for label in np.flatnonzero(sufficient):
-            resampled[number, label] = weighted_auroc(truth[:, label], score[:, label], weights)
-    values_in_mean, resampled_in_mean = values[:, sufficient], resampled[:, sufficient]
-    if sufficient.any():
-        # A resample that lacks a class of one label is left out: a mean over other labels is another quantity.
-        means, resampled_means = values_in_mean.mean(axis=1), resampled_in_mean.mean(axis=1)
-    else:
-        means, resampled_means = np.full(len(scores), np.nan), np.full((len(scores), num_resamples), np.nan)
-
-    def intervals(estimates: Floats, samples: Floats) -> list[list[Interval]]:
-        return [[interval(v, s) if ok else Interval(v, np.nan, np.nan, 0)
-                 for v, s, ok in zip(row, rows, sufficient, strict=True)]
-                for row, rows in zip(estimates, samples, strict=True)]  # fmt: skip
-
-    return Evaluation(
-        labels=intervals(values, resampled),
-        means=[interval(v, s) for v, s in zip(means, resampled_means, strict=True)],
-        label_differences=intervals(values[0] - values, resampled[0] - resampled),
-        mean_differences=[
-            interval(v, s) for v, s in zip(means[0] - means, resampled_means[0] - resampled_means, strict=True)
-        ],
-        sufficient=sufficient,
-    )
+        for label in range(num_labels):
+            case = truth[:, label], score[:, label].astype(np.float64)
+            for row, metric in enumerate(METRICS.values()):
+                if has_both[label]:
+                    values[row, number, label] = metric.weighted(*case, once, points[number, label])[0]
+                if sufficient[label]:
+                    resampled[row, number, label] = metric.weighted(*case, weights, points[number, label])
+            if sufficient[label]:
+                chance[number, label] = ece_by_chance(*case, weights)
+            if progress is not None:
+                progress.advance()
+    # A mean over other labels is another quantity: all classifiers' means are over the same ones, and a resample that
+    # lacks a class of one of them is left out.
+    in_mean = sufficient & np.isfinite(values[:, :, :num_labels]).all(axis=1)
+    for row, name in enumerate(METRICS):
+        chosen = np.flatnonzero(in_mean[row])
+        if len(chosen) == 0:
+            continue
+        values[row, :, MEAN] = values[row][:, chosen].mean(axis=1)
+        resampled[row, :, MEAN] = resampled[row][:, chosen].mean(axis=1)
+        if name == ECE:
+            chance[:, MEAN] = chance[:, chosen].mean(axis=1)
+    return Evaluation(values, resampled, chance, sufficient, in_mean)

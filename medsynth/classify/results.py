@@ -1,4 +1,4 @@
-"""The files of a tested classifier: predictions.csv, results.json, roc_char.npy, test.log."""
+"""The files of a tested classifier: predictions.csv, results.json, results.csv, roc_char.npy, test.log."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,13 +9,40 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from medsynth.classify.evaluate import MINIMUM_CASES, aurocs, roc_curve, sufficient_labels
+from medsynth.classify.evaluate import NUM_RESAMPLES, cluster_images, evaluate
+from medsynth.classify.operating_points import OperatingPoints
+from medsynth.classify.statistics import roc_curve
+from medsynth.classify.summary import Resampling, format_results, summarise
 from medsynth.data.labels import LabelTable, patients_in_paths, read_csv
 from medsynth.errors import DataError
 from medsynth.files import atomic_path, read_json, write_json, write_text
+from medsynth.progress import Progress
 
-PREDICTIONS, RESULTS, ROC, LOG = "predictions.csv", "results.json", "roc_char.npy", "test.log"
+PREDICTIONS, RESULTS, RESULTS_CSV, ROC, LOG = (
+    "predictions.csv", "results.json", "results.csv", "roc_char.npy", "test.log")  # fmt: skip
+PREDICTIONS_VALID = "predictions_valid.csv"
 SCORE_SUFFIX, PATIENT = " score", "Patient"
+
+
+def write_predictions(
+    path: Path, table: LabelTable, patients: Sequence[str] | None, scores: npt.NDArray[np.float32]
+) -> None:
+    """Write Path, Patient where it is known, then truth `<label>` and score `<label> score` of every label.
+
+    Args:
+        path: The csv file.
+        table: Paths and truth.
+        patients: Of every row; None where they are not known.
+        scores: [N, L] in the rows of `table`; written in full precision.
+    """
+    columns: dict[str, Any] = {"Path": table.paths}
+    if patients is not None:
+        columns[PATIENT] = patients
+    for number, name in enumerate(table.names):
+        columns[name] = table.values[:, number]
+        columns[name + SCORE_SUFFIX] = scores[:, number].astype(np.float64)
+    with atomic_path(path) as temporary:
+        pd.DataFrame(columns).to_csv(temporary, index=False, lineterminator="\n")
 
 
 def write_results(
@@ -24,12 +51,15 @@ def write_results(
     patients: Sequence[str] | None,
     scores: npt.NDArray[np.float32],
     facts: dict[str, Any],
+    *,
+    points: OperatingPoints | None = None,
+    num_resamples: int = NUM_RESAMPLES,
 ) -> str:
-    """Write what a test leaves, and return the text of test.log.
+    """Evaluate a test, write its files, and return the text of test.log.
 
-    - predictions.csv: Path, Patient where it is known, then truth `<label>` and score `<label> score` of every label,
-      in the rows of the test csv, scores in full precision.
-    - results.json: `facts`, and per label AUROC, images and positives.
+    - predictions.csv: see `write_predictions`, in the rows of the test csv.
+    - results.json: `facts`, and every metric per label and as a mean, with intervals, thresholds and notes.
+    - results.csv: the same, a row per label and one for the mean.
     - roc_char.npy: float64 [L, 3, T]: true-positive rate, false-positive rate, threshold;
       labels with fewer points are filled up with NaN.
     - test.log: the same for reading.
@@ -40,16 +70,10 @@ def write_results(
         patients: Of every row; None where they are not known.
         scores: [N, L] in the rows of `table`.
         facts: What else results.json says.
+        points: Thresholds; without them there is no sensitivity and no specificity.
+        num_resamples: Of the bootstrap.
     """
-    columns: dict[str, Any] = {"Path": table.paths}
-    if patients is not None:
-        columns[PATIENT] = patients
-    for number, name in enumerate(table.names):
-        columns[name] = table.values[:, number]
-        columns[name + SCORE_SUFFIX] = scores[:, number].astype(np.float64)
-    with atomic_path(folder / PREDICTIONS) as temporary:
-        pd.DataFrame(columns).to_csv(temporary, index=False, lineterminator="\n")
-
+    write_predictions(folder / PREDICTIONS, table, patients, scores)
     curves = [roc_curve(table.values[:, number], scores[:, number]) for number in range(len(table.names))]
     padded = np.full((len(curves), 3, max(curve.shape[1] for curve in curves)), np.nan)
     for curve, row in zip(curves, padded, strict=True):
@@ -57,59 +81,26 @@ def write_results(
     with atomic_path(folder / ROC) as temporary, temporary.open("wb") as file:
         np.save(file, padded, allow_pickle=False)
 
-    summary = summarise(table, scores)
-    write_json(folder / RESULTS, facts | summary)
-    text = _describe(facts, summary)
+    clusters, kind = cluster_images(patients, len(table.paths))
+    progress = Progress("resample", len(table.names), "labels")
+    evaluation = evaluate(
+        table.values,
+        [scores],
+        clusters,
+        thresholds=None if points is None else [points.thresholds],
+        num_resamples=num_resamples,
+        progress=progress,
+    )
+    progress.close()
+    resampling = Resampling(kind, int(clusters.max()) + 1, num_resamples)
+    summary = summarise(table, scores, evaluation, points, resampling)
+    with atomic_path(folder / RESULTS_CSV) as temporary:
+        rows = [*summary["labels"].values(), summary["mean"]]
+        pd.DataFrame(rows).astype(object).to_csv(temporary, index=False, lineterminator="\n")
+    text = format_results(facts, summary)
     write_text(folder / LOG, text)
+    write_json(folder / RESULTS, facts | summary)
     return text
-
-
-def summarise(table: LabelTable, scores: npt.NDArray[np.floating]) -> dict[str, Any]:
-    """Return the AUROC of every label and their mean over the sufficient ones, for results.json.
-
-    `flipped_as_published` is the mean in which values under 0.5 count as 1 - value, as the published
-    code reports it, over all labels with both classes. It flatters a bad classifier and is given for
-    comparison with the published table alone.
-    """
-    values, sufficient = aurocs(table.values, scores), sufficient_labels(table.values)
-    defined = values[np.isfinite(values)]
-    labels = {
-        name: {
-            "auroc": float(value) if np.isfinite(value) else None,
-            "num_images": len(table.paths),
-            "num_positives": int((table.values[:, number] > 0).sum()),
-            "in_mean": bool(sufficient[number]),
-        }
-        for number, (name, value) in enumerate(zip(table.names, values, strict=True))
-    }
-    return {
-        "num_images": len(table.paths),
-        "labels": labels,
-        "mean_auroc": float(values[sufficient].mean()) if sufficient.any() else None,
-        "num_labels_in_mean": int(sufficient.sum()),
-        "labels_left_out": [name for name, ok in zip(table.names, sufficient, strict=True) if not ok],
-        "flipped_as_published": float(np.maximum(defined, 1 - defined).mean()) if len(defined) else None,
-    }
-
-
-def _describe(facts: dict[str, Any], summary: dict[str, Any]) -> str:
-    lines = [
-        f"trained on {facts['trained_on']} images, {facts['initialisation']}, {facts['weights']}, "
-        f"tested on {summary['num_images']} real images"
-    ]
-    for name, row in summary["labels"].items():
-        value = "undefined" if row["auroc"] is None else f"{row['auroc']:.4f}"
-        note = "" if row["in_mean"] else f"  insufficient (fewer than {MINIMUM_CASES} cases), left out of the mean"
-        lines.append(f"{name}: {value}  ({row['num_positives']} positives){note}")
-    mean = "undefined" if summary["mean_auroc"] is None else f"{summary['mean_auroc']:.4f}"
-    lines.append(f"mean AUROC over {summary['num_labels_in_mean']} labels: {mean}")
-    if summary["labels_left_out"]:
-        lines.append(f"left out of the mean: {', '.join(summary['labels_left_out'])}")
-    if facts.get("allowed_leaks"):
-        lines.append(f"train and test of the data share {', '.join(facts['allowed_leaks'])}: too good to be true")
-    if not facts["training_finished"]:
-        lines.append("the training of these weights was not finished")
-    return "\n".join(lines) + "\n"
 
 
 @dataclass(frozen=True)
@@ -133,6 +124,21 @@ class Predictions:
     names: tuple[str, ...]
     truth: npt.NDArray[np.float64]
     scores: npt.NDArray[np.float64]
+
+    @property
+    def thresholds(self) -> npt.NDArray[np.float64]:
+        """The operating point of every label, [L]; NaN where results.json says none, as older ones do.
+
+        Raises:
+            DataError: It says something else than a number.
+        """
+        labels = self.facts.get("labels")
+        rows = [labels.get(name) if isinstance(labels, dict) else None for name in self.names]
+        found = [row.get("threshold") if isinstance(row, dict) else None for row in rows]
+        wrong = [one for one in found if one is not None and not isinstance(one, int | float)]
+        if wrong:
+            raise DataError("A threshold is a number.", received=repr(wrong[0]), path=self.folder / RESULTS)
+        return np.array([np.nan if one is None else one for one in found], np.float64)
 
 
 def read_predictions(folder: Path) -> Predictions:

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 import numpy.typing as npt
+import tensorflow as tf
 
 from medsynth.classify.callbacks import (
     HISTORY,
@@ -26,18 +27,39 @@ from medsynth.networks.weights import load_weights
 from medsynth.progress import Progress
 from medsynth.runs import RunFolder
 from medsynth.training.checkpoint import TrainingState, named_variables
+from medsynth.training.distribution import mirrored
 
 
-def build_classifier(config: TrainConfig, num_labels: int, seed: int, backbone_weights: Path | None) -> keras.Model:
-    """Return the network with weights from the file, and the rest (or all) drawn from the seed."""
+def build_classifier(
+    config: TrainConfig,
+    num_labels: int,
+    seed: int,
+    backbone_weights: Path | None,
+    strategy: tf.distribute.Strategy | None = None,
+) -> keras.Model:
+    """Return the network with weights from the file, and the rest (or all) drawn from the seed.
+
+    Args:
+        config: [TRAIN].
+        num_labels: L.
+        seed: Of the weights.
+        backbone_weights: File with ImageNet weights, or None.
+        strategy: Of the devices that share the training; that of num_gpus where not given.
+
+    Raises:
+        UsageError: Fewer GPUs than num_gpus.
+        NetworkError: The file is damaged or of another network.
+    """
+    strategy = strategy or mirrored(config.num_gpus)
     keras.utils.set_random_seed(seed)
-    return build_densenet121(
-        config.image_dimension,
-        num_labels,
-        precision=config.precision,
-        batch_norm_momentum=config.batch_norm_momentum,
-        backbone_weights=backbone_weights,
-    )
+    with strategy.scope():
+        return build_densenet121(
+            config.image_dimension,
+            num_labels,
+            precision=config.precision,
+            batch_norm_momentum=config.batch_norm_momentum,
+            backbone_weights=backbone_weights,
+        )
 
 
 def weighted_binary_cross_entropy(weights: npt.NDArray[np.float64]) -> Any:
@@ -99,10 +121,11 @@ class ClassifierTrainer:
             DivergenceError: The loss became NaN or infinite; best_weights.h5 is kept.
         """
         config = self.config
-        optimizer = keras.optimizers.Adam(config.initial_learning_rate)
-        # XLA is off: on CPUs it made these networks tens of times slower.
-        self.network.compile(optimizer=optimizer, loss=self._loss(), jit_compile=False)
-        optimizer.build(self.network.trainable_variables)
+        with self.network.distribute_strategy.scope():
+            optimizer = keras.optimizers.Adam(config.initial_learning_rate)
+            # XLA is off: on CPUs it made these networks tens of times slower.
+            self.network.compile(optimizer=optimizer, loss=self._loss(), jit_compile=False)
+            optimizer.build(self.network.trainable_variables)
 
         # Restore: the same command goes on from the last whole epoch.
         state = TrainingState(self.run.path, self._variables(optimizer))

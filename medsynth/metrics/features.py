@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from medsynth.data.tfrecords import Images
 from medsynth.errors import NetworkError, UsageError
-from medsynth.networks.trained_classifier import BEST_WEIGHTS, TRAIN_FOLDER, read_classifier
+from medsynth.networks.trained_classifier import BEST_WEIGHTS, TRAIN_FOLDER, TrainedClassifier, read_classifier
 
 Floats = npt.NDArray[np.float32]
 
@@ -150,13 +150,24 @@ def _inception_keras(path: Path, block_size: int) -> Extractor:
 
 
 def _densenet(path: Path, block_size: int) -> Extractor:
-    """Return the last features of a trained classifier before its head, [N, 1024], in float32."""
+    return classifier_extractor(read_classifier(path), block_size=block_size)
+
+
+def classifier_extractor(trained: TrainedClassifier, *, block_size: int = 32) -> Extractor:
+    """Return the last features of a trained classifier before its head, [N, 1024], in float32.
+
+    Args:
+        trained: The classifier.
+        block_size: Images per call of the network.
+
+    Raises:
+        NetworkError: Its weights are missing, damaged or of another network.
+    """
     import keras  # noqa: PLC0415
 
     from medsynth.networks.densenet import HEAD_NAME  # noqa: PLC0415
     from medsynth.networks.imagenet_input import preprocess  # noqa: PLC0415
 
-    trained = read_classifier(path)
     full = trained.build("float32")
     backbone = keras.Model(full.input, full.get_layer(HEAD_NAME).input)
 
@@ -164,9 +175,8 @@ def _densenet(path: Path, block_size: int) -> Extractor:
         return backbone(preprocess(images, trained.image_dimension, trained.resize), training=False)
 
     size = int(backbone.output.shape[-1])
-    return Extractor(
-        DENSENET, trained.description, size, trained.weights_digest(), _compiled(network), None, block_size
-    )
+    label = trained.description + ("" if trained.resize == "tf1_corner" else f", resized by {trained.resize}")
+    return Extractor(DENSENET, label, size, trained.weights_digest(), _compiled(network), None, block_size)
 
 
 def _random(block_size: int) -> Extractor:

@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 
 from medsynth.errors import UsageError
-from medsynth.training.distribution import available_devices
+from medsynth.training.distribution import available_devices, mirrored
 from tests.commands import ROOT, script_command
 from tests.toy_data import write_toy_dataset
 
@@ -193,3 +193,20 @@ def test_devices_of_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_PROCID", "1")
     assert available_devices(1) == num_devices // 2
     assert available_devices(num_devices) == num_devices
+
+
+def test_a_classifiers_step_is_the_same_on_two_devices(tmp_path: Path) -> None:
+    """Loss, gradients and batch statistics; the sum instead of the mean of the gradients would differ by 1."""
+    command = [sys.executable, "-m", "tests.distributed_classifier", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=600)
+    assert done.returncode == 0, done.stderr[-2000:]
+    difference = json.loads(done.stdout.splitlines()[-1])
+    assert difference["loss"] < 1e-5
+    assert difference["statistics"] < 1e-5
+    # At 32x32 the last blocks normalise eight numbers each, which enlarges rounding.
+    assert difference["gradients"] < 0.03
+
+
+def test_more_gpus_than_there_are_are_refused() -> None:
+    with pytest.raises(UsageError, match="sees 0 GPU"):
+        mirrored(2)

@@ -2,14 +2,14 @@
 
 import io
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from medsynth.data import near_duplicates, phantom
+from medsynth.data import alterations, near_duplicates, phantom
+from medsynth.data.alterations import RESAVED, Alteration
 from medsynth.data.near_duplicates import (
     CopyFinder,
     ImageSet,
@@ -24,40 +24,12 @@ NIH = DATA / "chest_nih_in_chexpert_layout" / "CheXpert-v1.0-small" / "train"
 PNEUMONIA = DATA / "pneumonia_28px" / "pneumoniamnist_dev.npz"
 
 
-def as_bytes(values: np.ndarray) -> np.ndarray:
-    return np.rint(values).clip(0, 255).astype(np.uint8)
+def resized(image: np.ndarray, side: int) -> np.ndarray:
+    return alterations.resized(image[..., None], side, side)[..., 0]
 
 
 def jpeg(image: np.ndarray, quality: int) -> np.ndarray:
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "JPEG", quality=quality)
-    return np.asarray(Image.open(buffer))
-
-
-def shifted(image: np.ndarray, down: int, right: int) -> np.ndarray:
-    height, width = image.shape
-    return np.pad(image, 1, mode="edge")[1 + down : 1 + down + height, 1 + right : 1 + right + width]
-
-
-def resized(image: np.ndarray, side: int) -> np.ndarray:
-    return np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BILINEAR))
-
-
-Alteration = Callable[[np.ndarray, np.random.Generator], np.ndarray]
-ALTERATIONS: dict[str, Alteration] = {
-    "identical": lambda image, rng: image,
-    "mirrored": lambda image, rng: image[:, ::-1],
-    "jpeg 75": lambda image, rng: jpeg(image, 75),
-    "jpeg 50": lambda image, rng: jpeg(image, 50),
-    "jpeg 30": lambda image, rng: jpeg(image, 30),
-    "mirrored, jpeg 75": lambda image, rng: jpeg(image[:, ::-1], 75),
-    "brightness and contrast": lambda image, rng: as_bytes(image * 0.8 + 40 * rng.random()),
-    "gamma": lambda image, rng: as_bytes(255 * (image / 255) ** rng.choice([0.7, 1.4])),
-    "shifted by a pixel": lambda image, rng: shifted(image, *rng.integers(-1, 2, 2)),
-    "halved and doubled": lambda image, rng: resized(resized(image, len(image) // 2), len(image)),
-    "noise 5": lambda image, rng: as_bytes(image + rng.normal(0, 5, image.shape)),
-    "noise 10": lambda image, rng: as_bytes(image + rng.normal(0, 10, image.shape)),
-}
+    return alterations.jpeg(image[..., None], quality)[..., 0]
 
 
 def image_set(images: np.ndarray) -> ImageSet:
@@ -73,7 +45,7 @@ def detection_rate(images: np.ndarray, alteration: Alteration, num_copies: int) 
     rng = np.random.default_rng(7)
     chosen = rng.choice(len(images), num_copies, replace=False)
     keys = image_set(images)
-    copies = image_set(np.stack([alteration(images[number], rng) for number in chosen]))
+    copies = image_set(np.stack([alteration(images[number][..., None], rng)[..., 0] for number in chosen]))
     matches = CopyFinder([keys]).find(copies, keys)
     # Identical originals are matches, too, but one copy counts once.
     found = {match.query for match in matches if (images[match.key] == images[chosen[match.query]]).all()}
@@ -107,9 +79,9 @@ def made_up() -> tuple[np.ndarray, np.ndarray]:
     return np.stack(images), np.array(patients)
 
 
-@pytest.mark.parametrize("name", ALTERATIONS)
+@pytest.mark.parametrize("name", RESAVED)
 def test_copies_are_found(made_up, name: str) -> None:
-    assert detection_rate(made_up[0], ALTERATIONS[name], 60) >= 0.95
+    assert detection_rate(made_up[0], RESAVED[name], 60) >= 0.95
 
 
 def test_different_patients_are_not_copies(made_up) -> None:
@@ -208,7 +180,7 @@ def real() -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("name", ["mirrored", "jpeg 75", "jpeg 50", "shifted by a pixel", "gamma"])
 def test_copies_of_real_images_are_found(real, name: str) -> None:
-    assert detection_rate(real[0], ALTERATIONS[name], 200) >= 0.95
+    assert detection_rate(real[0], RESAVED[name], 200) >= 0.95
 
 
 def test_real_images_of_different_patients_are_not_copies(real) -> None:
@@ -222,5 +194,5 @@ def test_small_real_images_without_known_patients() -> None:
         pytest.skip(f"no real radiographs in {PNEUMONIA}; MEDSYNTH_DATA names another folder")
     with np.load(PNEUMONIA) as arrays:
         images = np.stack([resized(image, 32) for image in arrays["train_images"]])
-    assert detection_rate(images, ALTERATIONS["mirrored, jpeg 75"], 200) >= 0.95
+    assert detection_rate(images, RESAVED["mirrored, jpeg 75"], 200) >= 0.95
     assert len(false_alarms(images, np.arange(len(images)))) <= len(images) / 1000

@@ -1,0 +1,50 @@
+"""Show and measure what the classifier that was trained on synthetic images looks at in real ones.
+
+python3 xplain.py xplain model_dir data_dir results_dir resolution [--num N] [--label NAME] [--methods a,b]
+
+Writes attribution maps of the first positive images of each label, a sheet of them, and a table that says how faithful
+each method is, into results_dir/classification_results/test/xplain. See docs/explain.md.
+"""
+
+import argparse
+from pathlib import Path
+
+from medsynth import app
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command line of this script."""
+    parser = app.parser(__doc__)
+    command = parser.add_subparsers(dest="command", required=True).add_parser("xplain", help="explain images")
+    command.add_argument("model_dir", type=Path, help="folder of config.ini")
+    command.add_argument("data_dir", type=Path, help="dataset made by build_dataset; its real images are explained")
+    command.add_argument("results_dir", type=Path, help="results of a GAN, with a trained classifier")
+    command.add_argument("resolution", type=app.power_of_two, help="must be the training's")
+    command.add_argument("--num", type=int, default=8, help="images of each label (default: %(default)s)")
+    command.add_argument("--label", action="append", default=[], help="only this one; may be given many times")
+    command.add_argument("--methods", default="all", help="comma-separated; an unknown name lists them (default: all)")
+    command.add_argument("--split", default="test", choices=("train", "valid", "test"), help="(default: %(default)s)")
+    app.add_config_options(command)
+    return parser
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Explain the images."""
+    from medsynth.classify import experiment, explaining
+    from medsynth.classify.explain_methods import parse_methods
+
+    request = explaining.Request(
+        model_dir=arguments.model_dir,
+        split_folder=arguments.data_dir / arguments.split,
+        results=experiment.fake_results_folder(arguments.results_dir),
+        resolution=arguments.resolution,
+        num_images=arguments.num,
+        labels=tuple(arguments.label),
+        methods=parse_methods(arguments.methods),
+        overrides=arguments.overrides,
+    )
+    explaining.explain(request, dry_run=arguments.dry_run)
+
+
+if __name__ == "__main__":
+    app.run(__file__, build_parser(), main)
