@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from medsynth.classify.evaluation.curves import CALIBRATION_FIGURE
 from medsynth.data.labels import LabelTable, read_csv, read_label_table, record_order, write_label_table
 from medsynth.data.phantom import DATASET_NAME, DESCRIPTION_NAME
 from medsynth.data.pyramid import open_records
@@ -142,7 +143,7 @@ def plan(
         Step(
             "test it on real images",
             ("classifier_real/test.py", "test", ROOT / "classifier_real", dataset, str(seed), resolution),
-            real_results / "test" / "results.json",
+            real_results / "test" / CALIBRATION_FIGURE,
         ),
         Step(
             "train a classifier on synthetic images",
@@ -156,7 +157,7 @@ def plan(
         Step(
             "test it on real images",
             ("classifier_fake/test.py", "test", ROOT / "classifier_fake", dataset, gan, str(seed), resolution),
-            fake_results / "test" / "results.json",
+            fake_results / "test" / CALIBRATION_FIGURE,
         ),
         Step(
             "compare",

@@ -1,7 +1,7 @@
 """Classifiers on the same real test images: table, csv, JSON and figure.
 
 The first result is the reference (the classifier trained on real images); the
-others are compared with it, in every metric of `medsynth.classify.evaluate`. AUROC
+others are compared with it, in every metric of `medsynth.classify.evaluation.evaluate`. AUROC
 is never flipped. Several seeds of one training are also summed up (`seeds_on_one_test`).
 """
 
@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 
 from benchmark.seeds_on_one_test import SeedGroup, groups_of_seeds, notes_on_seeds, seed_records, seeds_table
-from medsynth.classify.evaluate import MEAN, METRICS, MINIMUM_CASES, Evaluation, cluster_images, evaluate
-from medsynth.classify.results import PREDICTIONS, RESULTS, Predictions, read_predictions
-from medsynth.classify.summary import Resampling, cell, describe_columns, number, table_lines
+from medsynth.classify.evaluation.evaluate import MEAN, METRICS, MINIMUM_CASES, Evaluation, cluster_images, evaluate
+from medsynth.classify.evaluation.results import PREDICTIONS, RESULTS, Predictions, read_predictions
+from medsynth.classify.evaluation.summary import Resampling, cell, describe_columns, number, table_lines
 from medsynth.data.labels import read_csv
 from medsynth.errors import DataError, UsageError
 from medsynth.files import atomic_path, make_folder, write_json, write_text

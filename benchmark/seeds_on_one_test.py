@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from medsynth.classify.evaluate import MEAN, METRICS, Evaluation, Interval
-from medsynth.classify.statistics import Floats
-from medsynth.classify.summary import cell, number
+from medsynth.classify.evaluation.evaluate import MEAN, METRICS, Evaluation, Interval
+from medsynth.classify.evaluation.statistics import Floats
+from medsynth.classify.evaluation.summary import cell, number
 from medsynth.data.wording import counted
 
 

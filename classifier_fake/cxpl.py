@@ -29,11 +29,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: argparse.Namespace) -> None:
     """Make the maps."""
-    from medsynth.classify import attributing, experiment
+    from medsynth.classify import experiment
+    from medsynth.classify.attribution import command
 
     if arguments.from_test is not None and arguments.data_dir is None:
         raise UsageError("--from-test needs --data-dir, the dataset of the real test images.", received="none")
-    request = attributing.Request(
+    request = command.Request(
         model_dir=arguments.model_dir,
         results=experiment.fake_results_folder(arguments.results_dir),
         test_split=None if arguments.data_dir is None else arguments.data_dir / "test",
@@ -42,7 +43,7 @@ def main(arguments: argparse.Namespace) -> None:
         prepare=arguments.prepare,
         overrides=arguments.overrides,
     )
-    attributing.attribute(request, dry_run=arguments.dry_run)
+    command.attribute(request, dry_run=arguments.dry_run)
 
 
 if __name__ == "__main__":

@@ -28,9 +28,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: argparse.Namespace) -> None:
     """Check data and settings, then search."""
-    from medsynth.classify import neighbours
+    from medsynth.classify.neighbours import command
 
-    neighbours.run(
+    command.run(
         arguments.model_dir,
         arguments.data_dir,
         arguments.results_dir,

@@ -28,9 +28,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: argparse.Namespace) -> None:
     """Make the maps."""
-    from medsynth.classify import attributing, experiment
+    from medsynth.classify import experiment
+    from medsynth.classify.attribution import command
 
-    request = attributing.Request(
+    request = command.Request(
         model_dir=arguments.model_dir,
         results=experiment.real_results_folder(arguments.data_dir, arguments.resolution),
         test_split=arguments.data_dir / "test",
@@ -40,7 +41,7 @@ def main(arguments: argparse.Namespace) -> None:
         resolution=arguments.resolution,
         overrides=arguments.overrides,
     )
-    attributing.attribute(request, dry_run=arguments.dry_run)
+    command.attribute(request, dry_run=arguments.dry_run)
 
 
 if __name__ == "__main__":

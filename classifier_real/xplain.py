@@ -29,10 +29,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: argparse.Namespace) -> None:
     """Explain the images."""
-    from medsynth.classify import experiment, explaining
-    from medsynth.classify.explain_methods import parse_methods
+    from medsynth.classify import experiment
+    from medsynth.classify.explain import command
+    from medsynth.classify.explain.methods import parse_methods
 
-    request = explaining.Request(
+    request = command.Request(
         model_dir=arguments.model_dir,
         split_folder=arguments.data_dir / arguments.split,
         results=experiment.real_results_folder(arguments.data_dir, arguments.resolution),
@@ -42,7 +43,7 @@ def main(arguments: argparse.Namespace) -> None:
         methods=parse_methods(arguments.methods),
         overrides=arguments.overrides,
     )
-    explaining.explain(request, dry_run=arguments.dry_run)
+    command.explain(request, dry_run=arguments.dry_run)
 
 
 if __name__ == "__main__":

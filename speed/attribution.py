@@ -73,8 +73,8 @@ def predict_tiles(network: Any, image: npt.NDArray[Any], tiles: Any, tile: int) 
 
 def main(arguments: argparse.Namespace) -> None:
     """Time all, then compare the maps."""
-    from medsynth.classify.attribution import MaskedScores, tile_effects
-    from medsynth.classify.coarse_to_fine import CoarseToFine
+    from medsynth.classify.attribution.coarse_to_fine import CoarseToFine
+    from medsynth.classify.attribution.maps import MaskedScores, tile_effects
     from medsynth.networks.trained_classifier import read_classifier
 
     trained = read_classifier(arguments.results)
@@ -105,7 +105,7 @@ def time_one_image(
     arguments: argparse.Namespace, near: Any, quick: Any, image: Any, truth: Any, sample: Any
 ) -> tuple[Any, Any]:
     """Print seconds per image of every way, and return the scores of all tiles, and predict's of the sample."""
-    from medsynth.classify.attribution import MaskedScores
+    from medsynth.classify.attribution.maps import MaskedScores
 
     network, num_tiles = near.network, near.tiles_per_side**2
     whole = MaskedScores(network, arguments.tile, arguments.tiles_per_call, near_tile=False)
@@ -142,7 +142,7 @@ def time_one_image(
 
 def floored(effects: Any) -> Any:
     """Return what stands in a map."""
-    from medsynth.classify.attribution import EPSILON
+    from medsynth.classify.attribution.maps import EPSILON
 
     return np.maximum(effects, EPSILON).ravel()
 
@@ -168,7 +168,7 @@ def compare_maps(near: Any, quick: Any, images: Any, truth: Any, first: Any) -> 
     """
     from scipy.stats import spearmanr
 
-    from medsynth.classify.attribution import EPSILON, binary_cross_entropy, exact_effects
+    from medsynth.classify.attribution.maps import EPSILON, binary_cross_entropy, exact_effects
 
     print("\nimage     loss  largest effect  tiles above the floor  Spearman of coarse-to-fine")
     for number, (image, labels) in enumerate(zip(images, truth, strict=True)):

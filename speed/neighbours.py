@@ -77,7 +77,7 @@ def search(folder: Path, which: str) -> dict[str, float | list[int]]:
     import sklearn.neighbors
 
     import medsynth.training.checkpoint  # noqa: F401
-    from medsynth.classify.neighbour_search import nearest_neighbours
+    from medsynth.classify.neighbours.search import nearest_neighbours
 
     queries, references = Parts(folder / "queries"), Parts(folder / "references")
     libraries = memory()

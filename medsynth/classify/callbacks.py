@@ -11,7 +11,7 @@ import numpy as np
 
 from medsynth.classify.config import TrainConfig
 from medsynth.classify.data import SplitData, evaluation_batches
-from medsynth.classify.evaluate import aurocs
+from medsynth.classify.evaluation.evaluate import aurocs
 from medsynth.errors import DivergenceError
 from medsynth.files import write_json, write_text
 from medsynth.networks.trained_classifier import BEST_WEIGHTS

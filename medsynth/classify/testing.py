@@ -65,9 +65,9 @@ def test(
         )
         return
 
-    from medsynth.classify.curves import draw_curves  # noqa: PLC0415
-    from medsynth.classify.operating_points import choose_operating_points  # noqa: PLC0415
-    from medsynth.classify.results import PREDICTIONS_VALID, write_predictions, write_results  # noqa: PLC0415
+    from medsynth.classify.evaluation.curves import draw_curves  # noqa: PLC0415
+    from medsynth.classify.evaluation.operating_points import choose_operating_points  # noqa: PLC0415
+    from medsynth.classify.evaluation.results import PREDICTIONS_VALID, write_predictions, write_results  # noqa: PLC0415
     from medsynth.classify.trainer import score  # noqa: PLC0415
 
     folder = make_folder(results / TEST_FOLDER)

@@ -100,7 +100,7 @@ def test_test_scores_every_image_in_csv_order(folders, real):
     assert facts["initialisation"] == "random initialisation"
     assert "random initialisation" in tested
     assert (results / "test" / "test.log").read_text() in tested
-    from medsynth.classify.evaluate import auroc
+    from medsynth.classify.evaluation.evaluate import auroc
 
     truth, scores = np.array([[row[2], row[3]] for row in rows[1:]], np.float64).T
     assert facts["labels"]["Bright"]["auroc"] == pytest.approx(auroc(truth, scores))

@@ -33,7 +33,7 @@ def succeed(*arguments: object) -> str:
 
 
 def test_real_maps_are_those_of_masked_images(folders):
-    from medsynth.classify.attribution import MaskedScores, attribution_map, exact_effects
+    from medsynth.classify.attribution.maps import MaskedScores, attribution_map, exact_effects
     from medsynth.networks.imagenet_input import preprocess
 
     data_dir, _, network = folders

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medsynth.classify import neighbours
+from medsynth.classify.neighbours import command
 from medsynth.data.labels import LabelTable, read_label_table, record_order, write_label_table, write_patients
 from medsynth.data.pyramid import open_records
 from medsynth.data.tfrecords import write_split
@@ -157,7 +157,7 @@ def test_a_second_run_reads_the_features_and_finds_the_same(model_dir, made, fou
     data, results = made
     assert f"({NUM_TRAIN} computed, 0 read" in output
     before = (folder / "nn.json").read_text()
-    neighbours.run(model_dir, data, results, resolution=SIZE, overrides=[], dry_run=False)
+    command.run(model_dir, data, results, resolution=SIZE, overrides=[], dry_run=False)
     progress = capfd.readouterr().err
     assert f"(0 computed, {NUM_TRAIN} read" in progress
     assert progress.count(f"(0 computed, {NUM_SYNTHETIC} read") == 2, "as they are, and mirrored"
@@ -174,7 +174,7 @@ def test_weights_put_there_by_hand_are_used(model_dir, made, tmp_path, capfd):
 
     def dry_run(data_dir: Path) -> str:
         overrides = ["image_dimension=32"]
-        neighbours.run(model_dir, data_dir, tmp_path / "results", resolution=SIZE, overrides=overrides, dry_run=True)
+        command.run(model_dir, data_dir, tmp_path / "results", resolution=SIZE, overrides=overrides, dry_run=True)
         return "".join(capfd.readouterr())
 
     assert "put there by hand, the same as the real classifier's" in dry_run(data)
@@ -193,7 +193,7 @@ def test_a_gan_of_other_images_is_noted(model_dir, made, tmp_path, capfd):
     shutil.copytree(results / "inference", tmp_path / "inference")
     for digest, is_noted in ((open_records(data / "train", SIZE).digest, False), ("other", True)):
         write_json(tmp_path / "config.json", {"resolution": SIZE, "data.images_sha256": digest})
-        neighbours.run(model_dir, data, tmp_path, resolution=SIZE, overrides=[], dry_run=True)
+        command.run(model_dir, data, tmp_path, resolution=SIZE, overrides=[], dry_run=True)
         assert ("was trained on other images" in capfd.readouterr().err) == is_noted
 
 
@@ -227,7 +227,7 @@ def test_mistakes_are_named(model_dir, made, tmp_path, change, settings, words):
     shutil.copytree(made[1] / "inference", results / "inference")
     change(data, results)
     with pytest.raises(MedsynthError) as caught:
-        neighbours.run(model_dir, data, results, resolution=SIZE, overrides=settings, dry_run=False)
+        command.run(model_dir, data, results, resolution=SIZE, overrides=settings, dry_run=False)
     for word in words:
         assert word in str(caught.value)
 

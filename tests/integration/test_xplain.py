@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medsynth.classify import explaining
-from medsynth.classify.explain_methods import METHODS
+from medsynth.classify.explain import command
+from medsynth.classify.explain.methods import METHODS
 from medsynth.data.labels import read_label_table, read_split_labels, record_order
 from medsynth.errors import UsageError
 from tests.commands import ROOT, refused
@@ -95,8 +95,8 @@ def test_what_is_finished_is_not_computed_again(real, data_dir, monkeypatch, cap
 
     before = (real / "xplain.json").read_bytes()
     (real / "xplain.json").unlink()
-    monkeypatch.setattr(explaining, "explain_images", unwanted)
-    monkeypatch.setattr(explaining._Job, "_explainer", None)
+    monkeypatch.setattr(command, "explain_images", unwanted)
+    monkeypatch.setattr(command._Job, "_explainer", None)
     arguments = ("classifier_real", data_dir, 16, "--label", "Cardiomegaly", *SMALL)
     xplain(*arguments, "--num", 2)
     assert (real / "xplain.json").read_bytes() == before

@@ -34,7 +34,7 @@ def logistic(weights: np.ndarray, shape: tuple[int, ...]):
 
 @pytest.mark.parametrize(("path", "name"), cases())
 def test_maps_match_the_original(path, name):
-    from medsynth.classify.attribution import MaskedScores, attribution_map, binary_cross_entropy, exact_effects
+    from medsynth.classify.attribution.maps import MaskedScores, attribution_map, binary_cross_entropy, exact_effects
 
     tile, log, normalise = map(int, PATTERN.fullmatch(name).groups())
     with np.load(path) as data:

@@ -55,7 +55,7 @@ def image_of(dimension: int, seed: int = 1) -> np.ndarray:
 # The last two: 22 and 26 become odd sizes, whose last row a pooling by two leaves out.
 @pytest.mark.parametrize(("dimension", "tile"), [(64, 4), (64, 16), (96, 8), (112, 4), (88, 4), (104, 8)])
 def test_near_a_tile_means_the_same_as_the_whole_masked_image(dimension, tile):
-    from medsynth.classify.attribution import MaskedScores
+    from medsynth.classify.attribution.maps import MaskedScores
 
     network, image = small_network(dimension), image_of(dimension)
     near = MaskedScores(network, tile, 16)
@@ -73,7 +73,7 @@ def test_near_a_tile_means_the_same_as_the_whole_masked_image(dimension, tile):
 def test_near_a_tile_in_densenet():
     import keras
 
-    from medsynth.classify.attribution import MaskedScores
+    from medsynth.classify.attribution.maps import MaskedScores
     from medsynth.networks.densenet import build_densenet121
 
     keras.utils.set_random_seed(1)
@@ -89,7 +89,7 @@ def test_near_a_tile_in_densenet():
 def test_layers_that_are_not_known_are_named():
     import keras
 
-    from medsynth.classify.attribution import MaskedScores
+    from medsynth.classify.attribution.maps import MaskedScores
 
     inputs = keras.Input((8, 8, 3))
     network = keras.Model(inputs, keras.layers.UpSampling2D(name="larger")(inputs))
@@ -98,7 +98,7 @@ def test_layers_that_are_not_known_are_named():
 
 
 def test_masked_copies_have_one_tile_of_zeros():
-    from medsynth.classify.attribution import masked_copies
+    from medsynth.classify.attribution.maps import masked_copies
 
     image = np.ones((1, 8, 8, 3), np.float32)
     copies = masked_copies(image, np.array([0, 1], np.int32), np.array([1, 0], np.int32), 4).numpy()
@@ -109,7 +109,7 @@ def test_masked_copies_have_one_tile_of_zeros():
 
 
 def test_effects_by_hand():
-    from medsynth.classify.attribution import tile_effects
+    from medsynth.classify.attribution.maps import tile_effects
 
     truth = np.array([1.0, 0.0])
     whole, masked = np.array([0.9, 0.2]), np.array([[0.5, 0.2], [0.9, 0.1]])
@@ -119,7 +119,7 @@ def test_effects_by_hand():
 
 @pytest.mark.parametrize("log", [False, True])
 def test_maps_have_a_floor_and_repeat_tiles(log):
-    from medsynth.classify.attribution import attribution_map
+    from medsynth.classify.attribution.maps import attribution_map
 
     effects = np.array([[0.5, -0.1], [0.0, 0.25]])
     found = attribution_map(effects, 2, log=log)
@@ -132,7 +132,7 @@ def test_maps_have_a_floor_and_repeat_tiles(log):
 
 @pytest.mark.parametrize(("num_tiles", "size"), [(7, 3), (6, 3), (2, 5)])
 def test_blocks_hold_every_tile_once_and_fill_the_last_up(num_tiles, size):
-    from medsynth.classify.attribution import blocks_of
+    from medsynth.classify.attribution.maps import blocks_of
 
     blocks = blocks_of(np.arange(num_tiles), size)
     assert {len(block) for block in blocks} == {size}
@@ -141,7 +141,7 @@ def test_blocks_hold_every_tile_once_and_fill_the_last_up(num_tiles, size):
 
 def densenet_like(dimension: int):
     """`small_network`, with the layer that coarse-to-fine looks at."""
-    from medsynth.classify.attribution import MaskedScores
+    from medsynth.classify.attribution.maps import MaskedScores
 
     return MaskedScores(small_network(dimension), 4, 16), image_of(dimension)
 
@@ -149,8 +149,8 @@ def densenet_like(dimension: int):
 def test_coarse_to_fine_computes_coarse_tiles_and_peaks_and_comes_near_elsewhere():
     from scipy.stats import spearmanr
 
-    from medsynth.classify.attribution import exact_effects
-    from medsynth.classify.coarse_to_fine import CoarseToFine, coarse_tiles
+    from medsynth.classify.attribution.coarse_to_fine import CoarseToFine, coarse_tiles
+    from medsynth.classify.attribution.maps import exact_effects
 
     scores, image = densenet_like(64)
     truth = np.array([1.0, 0.0, 1.0])
@@ -170,8 +170,8 @@ def test_coarse_to_fine_computes_coarse_tiles_and_peaks_and_comes_near_elsewhere
 
 
 def test_coarse_to_fine_with_every_tile_is_exact():
-    from medsynth.classify.attribution import exact_effects
-    from medsynth.classify.coarse_to_fine import CoarseToFine
+    from medsynth.classify.attribution.coarse_to_fine import CoarseToFine
+    from medsynth.classify.attribution.maps import exact_effects
 
     scores, image = densenet_like(48)
     truth = np.array([0.0, 0.0, 1.0])
@@ -181,7 +181,7 @@ def test_coarse_to_fine_with_every_tile_is_exact():
 
 @pytest.mark.parametrize("side", [1, 4, 5, 6, 56])
 def test_corrections_put_a_constant_error_right_everywhere(side):
-    from medsynth.classify.coarse_to_fine import coarse_tiles, corrected
+    from medsynth.classify.attribution.coarse_to_fine import coarse_tiles, corrected
 
     exact = np.random.default_rng(0).normal(size=side**2)
     effects = np.full(side**2, np.nan)
@@ -190,7 +190,7 @@ def test_corrections_put_a_constant_error_right_everywhere(side):
 
 
 def test_the_most_important_tiles_are_the_largest_unknown_ones():
-    from medsynth.classify.coarse_to_fine import most_important
+    from medsynth.classify.attribution.coarse_to_fine import most_important
 
     guess, effects = np.array([5.0, -9.0, 3.0, 4.0]), np.array([5.0, np.nan, np.nan, np.nan])
     np.testing.assert_array_equal(most_important(guess, effects, 2), [2, 3])
@@ -218,7 +218,7 @@ def write_nn_files(folder: Path, header: tuple[str, ...] = ("Path", *LABELS), ro
 
 @pytest.mark.parametrize("shape", [(32, 32), (32, 32, 3)])
 def test_listed_images_are_read_as_they_are(trained, tmp_path, shape):
-    from medsynth.classify.attribution_images import read_listed_images
+    from medsynth.classify.attribution.images import read_listed_images
 
     folder = write_nn_files(tmp_path / "nn_files", shape=shape)
     images = read_listed_images(folder, trained, prepare=False)
@@ -240,7 +240,7 @@ def test_listed_images_are_read_as_they_are(trained, tmp_path, shape):
     ],
 )
 def test_images_and_tables_that_do_not_fit_are_refused(trained, tmp_path, change, words):
-    from medsynth.classify.attribution_images import read_listed_images
+    from medsynth.classify.attribution.images import read_listed_images
 
     folder = write_nn_files(tmp_path / "nn_files", **change)
     with pytest.raises(DataError) as refusal:
@@ -250,7 +250,7 @@ def test_images_and_tables_that_do_not_fit_are_refused(trained, tmp_path, change
 
 
 def test_missing_tables_and_images_are_named(trained, tmp_path):
-    from medsynth.classify.attribution_images import read_listed_images
+    from medsynth.classify.attribution.images import read_listed_images
 
     with pytest.raises(DataError, match=r"nn_path_and_labels\.csv.*--from-test N"):
         read_listed_images(tmp_path, trained, prepare=False)
@@ -264,7 +264,7 @@ def test_missing_tables_and_images_are_named(trained, tmp_path):
 
 
 def test_other_sizes_and_depths_can_be_prepared(trained, tmp_path):
-    from medsynth.classify.attribution_images import read_listed_images
+    from medsynth.classify.attribution.images import read_listed_images
 
     folder = write_nn_files(tmp_path / "nn_files", shape=(20, 24), dtype=np.uint16)
     (pixels,) = read_listed_images(folder, trained, prepare=True).pixels
@@ -273,7 +273,7 @@ def test_other_sizes_and_depths_can_be_prepared(trained, tmp_path):
 
 
 def test_test_images_are_written_as_the_network_sees_them(trained, tmp_path):
-    from medsynth.classify.attribution_images import read_listed_images, write_listed_images
+    from medsynth.classify.attribution.images import read_listed_images, write_listed_images
     from medsynth.data.labels import read_label_table, record_order
     from medsynth.data.pyramid import open_records
     from medsynth.networks.imagenet_input import preprocess

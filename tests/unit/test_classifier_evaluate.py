@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from medsynth.classify.calibration import equal_mass_bins
-from medsynth.classify.evaluate import (
+from medsynth.classify.evaluation.calibration import equal_mass_bins
+from medsynth.classify.evaluation.evaluate import (
     MEAN,
     METRICS,
     auroc,
@@ -17,8 +17,8 @@ from medsynth.classify.evaluate import (
     resample_weights,
     sufficient_labels,
 )
-from medsynth.classify.operating_points import choose_operating_points
-from medsynth.classify.statistics import weighted_auroc
+from medsynth.classify.evaluation.operating_points import choose_operating_points
+from medsynth.classify.evaluation.statistics import weighted_auroc
 from medsynth.data.labels import patients_in_paths
 
 

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from medsynth.classify.curves import draw_curves
-from medsynth.classify.evaluate import METRICS
-from medsynth.classify.operating_points import OperatingPoints, choose_operating_points
-from medsynth.classify.results import read_predictions, write_predictions, write_results
+from medsynth.classify.evaluation.curves import draw_curves
+from medsynth.classify.evaluation.evaluate import METRICS
+from medsynth.classify.evaluation.operating_points import OperatingPoints, choose_operating_points
+from medsynth.classify.evaluation.results import read_predictions, write_predictions, write_results
 from medsynth.data.labels import LabelTable
 
 NAMES = ("Edema", "Rare", "Never")

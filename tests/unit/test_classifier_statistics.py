@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from medsynth.classify import calibration, statistics
-from medsynth.classify.evaluate import auroc, resample_weights
+from medsynth.classify.evaluation import calibration, statistics
+from medsynth.classify.evaluation.evaluate import auroc, resample_weights
 
 THRESHOLD = 0.4
 ONCE = np.ones((1, 3))

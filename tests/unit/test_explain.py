@@ -17,12 +17,11 @@ from tf_explain.core.occlusion_sensitivity import OcclusionSensitivity
 from tf_explain.core.smoothgrad import SmoothGrad
 from tf_explain.utils.image import apply_grey_patch, transform_to_normalized_grayscale
 
-from medsynth.classify import explain_methods as methods
-from medsynth.classify import faithfulness
 from medsynth.classify.config import ExplainConfig
-from medsynth.classify.explain import Explainer, choose_cam_layer, drawn_weights, normalised, pixels
-from medsynth.classify.explain_measure import Task, explain_images, read_explanation, write_explanation
-from medsynth.classify.explain_table import (
+from medsynth.classify.explain import faithfulness, methods
+from medsynth.classify.explain.explainer import Explainer, choose_cam_layer, drawn_weights, normalised, pixels
+from medsynth.classify.explain.measure import Task, explain_images, read_explanation, write_explanation
+from medsynth.classify.explain.table import (
     ALL_LABELS,
     probabilities,
     rows_for_csv,
@@ -156,7 +155,7 @@ def test_the_patch_of_tf_explain_is_no_grey_for_normalised_images(image):
 
 @pytest.mark.parametrize(("side", "is_shifted"), [(8, False), (6, True)])
 def test_a_patch_that_does_not_divide_the_image_shifts_the_map_of_tf_explain(side, is_shifted):
-    """Hence such a patch is refused: `medsynth.classify.explaining.require_dividing_patch`."""
+    """Hence such a patch is refused: `medsynth.classify.explain.command.require_dividing_patch`."""
     network = SimpleNamespace(predict=lambda images, batch_size: (images[:, :1, 3, 0] > 200).astype(float))
     found = OcclusionSensitivity().get_sensitivity_map(network, np.full((side, side, 3), 255, np.float32), 0, 4)
     # Columns 0 to 3 lie behind the patch that matters, so each of them should have more than half of it.

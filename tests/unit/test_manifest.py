@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from medsynth.classify.evaluation.results import write_results
 from medsynth.classify.experiment import report_of_gan
-from medsynth.classify.results import write_results
 from medsynth.data.audit import verify
 from medsynth.data.labels import LabelTable, write_patients
 from medsynth.data.manifest import ALLOWED_LEAKS, FORM_VERSION, MANIFEST_NAME, check_manifest

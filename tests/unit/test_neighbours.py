@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from sklearn.neighbors import NearestNeighbors
 
-from medsynth.classify import neighbour_search, pixel_copies, planted_copies
-from medsynth.classify.memorisation import (
+from medsynth.classify.neighbours import pixel_copies, planted_copies, search
+from medsynth.classify.neighbours.memorisation import (
     PixelCounts,
     compare,
     false_alarms,
@@ -17,8 +17,8 @@ from medsynth.classify.memorisation import (
     threshold_of,
     verdict,
 )
-from medsynth.classify.neighbour_search import Neighbours, nearest_neighbours, nearest_of_either
-from medsynth.classify.training_images import TrainingImages
+from medsynth.classify.neighbours.search import Neighbours, nearest_neighbours, nearest_of_either
+from medsynth.classify.neighbours.training_images import TrainingImages
 from medsynth.data import alterations
 from medsynth.data.tfrecords import RecordFile, RecordWriter
 from medsynth.errors import DataError, NetworkError
@@ -50,9 +50,9 @@ def parts(values: np.ndarray, size: int) -> list[np.ndarray]:
 @pytest.mark.parametrize("num_neighbours", [1, 2, 5])
 @pytest.mark.parametrize(("query_size", "reference_size"), [(1000, 1000), (7, 33), (40, 1)])
 def test_search_finds_what_brute_force_finds(monkeypatch, num_neighbours, query_size, reference_size):
-    monkeypatch.setattr(neighbour_search, "_QUERIES_PER_BLOCK", 16)
-    monkeypatch.setattr(neighbour_search, "_REFERENCES_PER_BLOCK", 50)
-    monkeypatch.setattr(neighbour_search, "_PAIRS_PER_BLOCK", 9)
+    monkeypatch.setattr(search, "_QUERIES_PER_BLOCK", 16)
+    monkeypatch.setattr(search, "_REFERENCES_PER_BLOCK", 50)
+    monkeypatch.setattr(search, "_PAIRS_PER_BLOCK", 9)
     queries, references = features(60, seed=1), features(170, seed=2)
     done: list[int] = []
     found = nearest_neighbours(

@@ -7,8 +7,8 @@ import pytest
 from scipy.stats import norm, ttest_ind
 
 from benchmark.seeds_on_one_test import difference_over_seeds, groups_of_seeds, mean_over_seeds
-from medsynth.classify.evaluate import interval, resample_weights
-from medsynth.classify.statistics import weighted_auroc
+from medsynth.classify.evaluation.evaluate import interval, resample_weights
+from medsynth.classify.evaluation.statistics import weighted_auroc
 
 NUM_IMAGES, NUM_RESAMPLES = 100, 80
 SHARED = 0.8  # how far apart patients are in what all networks find hard

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from medsynth.classify.calibration import ece_by_chance, weighted_ece
-from medsynth.classify.statistics import (
+from medsynth.classify.evaluation.calibration import ece_by_chance, weighted_ece
+from medsynth.classify.evaluation.statistics import (
     Floats,
     Numbers,
     weighted_auroc,
@@ -71,7 +71,7 @@ class Interval:
 
 
 def auroc(truth: npt.ArrayLike, scores: npt.ArrayLike) -> float:
-    """Return the AUROC of one label: `medsynth.classify.statistics.weighted_auroc` with every image once."""
+    """Return the AUROC of one label: `medsynth.classify.evaluation.statistics.weighted_auroc` with every image once."""
     return float(weighted_auroc(np.asarray(truth), np.asarray(scores), np.ones((1, np.size(truth))))[0])
 
 

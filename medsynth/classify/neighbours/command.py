@@ -13,7 +13,7 @@ import numpy as np
 from medsynth.classify.config import NeighboursConfig, apply_overrides, read_config
 from medsynth.classify.data import SplitData, read_split
 from medsynth.classify.experiment import REAL, fake_results_folder, inference_folder, real_results_folder
-from medsynth.classify.memorisation import MINIMUM_HELD_OUT, Numbers
+from medsynth.classify.neighbours.memorisation import MINIMUM_HELD_OUT, Numbers
 from medsynth.classify.testing import require_as_trained
 from medsynth.config import flatten
 from medsynth.data.labels import read_label_table, read_patients, record_order
@@ -119,7 +119,7 @@ def run(
     if dry_run:
         return
 
-    from medsynth.classify.neighbour_results import search_and_write  # noqa: PLC0415  (loads TensorFlow)
+    from medsynth.classify.neighbours.results import search_and_write  # noqa: PLC0415  (loads TensorFlow)
 
     # Real images' features are the same for every GAN, so they lie with the real classifier's results.
     real_cache = make_folder(real_results_folder(data_dir, resolution) / CACHE_FOLDER)

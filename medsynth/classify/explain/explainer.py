@@ -29,8 +29,8 @@ from tf_explain.core.integrated_gradients import IntegratedGradients
 from tf_explain.core.occlusion_sensitivity import OcclusionSensitivity
 from tf_explain.core.smoothgrad import SmoothGrad
 
-from medsynth.classify import explain_methods as methods
 from medsynth.classify.config import ExplainConfig
+from medsynth.classify.explain import methods
 from medsynth.networks.densenet import HEAD_NAME
 from medsynth.networks.imagenet_input import IMAGENET_MEAN, IMAGENET_STANDARD_DEVIATION
 from medsynth.networks.saliency import hires_cam, scaled_map
@@ -76,7 +76,7 @@ class Explainer:
         """Return the map of one image.
 
         Args:
-            method: A key of `explain_methods.METHODS`.
+            method: A key of `methods.METHODS`.
             image: [D, D, 3] in [0, 255].
             label: Its number.
             seed: Of SmoothGrad's noise.

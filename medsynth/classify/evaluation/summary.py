@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from medsynth.classify.calibration import count_bins
-from medsynth.classify.evaluate import ECE, METRICS, MINIMUM_CASES, Evaluation, Interval
-from medsynth.classify.operating_points import RULE, OperatingPoints
-from medsynth.classify.statistics import are_probabilities
+from medsynth.classify.evaluation.calibration import count_bins
+from medsynth.classify.evaluation.evaluate import ECE, METRICS, MINIMUM_CASES, Evaluation, Interval
+from medsynth.classify.evaluation.operating_points import RULE, OperatingPoints
+from medsynth.classify.evaluation.statistics import are_probabilities
 from medsynth.data.labels import LabelTable
 
 Row = dict[str, Any]

@@ -20,8 +20,8 @@ import numpy.typing as npt
 import tensorflow as tf
 from scipy.ndimage import gaussian_filter
 
-from medsynth.classify.attribution import EPSILON, Advance, Floats, MaskedScores, Tiles, blocks_of, tile_effects
-from medsynth.classify.near_tile import NearTile
+from medsynth.classify.attribution.maps import EPSILON, Advance, Floats, MaskedScores, Tiles, blocks_of, tile_effects
+from medsynth.classify.attribution.near_tile import NearTile
 
 ESTIMATED_FROM = "pool2_pool"
 COARSE_STEP = 5

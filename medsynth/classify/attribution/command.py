@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from medsynth.classify.attribution_images import FOLDER, ListedImages, read_listed_images, write_listed_images
+from medsynth.classify.attribution.images import FOLDER, ListedImages, read_listed_images, write_listed_images
 from medsynth.classify.config import AttributionConfig, apply_overrides, read_config
 from medsynth.classify.testing import TEST_FOLDER, require_as_trained
 from medsynth.config import flatten
@@ -90,8 +90,8 @@ def _require_whole_tiles(trained: TrainedClassifier, config: AttributionConfig) 
 
 
 def _attribute(request: Request, trained: TrainedClassifier, config: AttributionConfig, images: ListedImages) -> None:
-    from medsynth.classify.attribution import MaskedScores, attribution_map, exact_effects  # noqa: PLC0415
-    from medsynth.classify.coarse_to_fine import CoarseToFine  # noqa: PLC0415
+    from medsynth.classify.attribution.coarse_to_fine import CoarseToFine  # noqa: PLC0415
+    from medsynth.classify.attribution.maps import MaskedScores, attribution_map, exact_effects  # noqa: PLC0415
     from medsynth.networks.imagenet_input import preprocess  # noqa: PLC0415
 
     network = trained.build(config.precision)

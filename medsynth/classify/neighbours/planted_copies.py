@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medsynth.classify.evaluate import Interval
-from medsynth.classify.memorisation import Comparison, proportion
-from medsynth.classify.pixel_copies import PixelSearch
-from medsynth.classify.training_images import Found, TrainingImages
+from medsynth.classify.evaluation.evaluate import Interval
+from medsynth.classify.neighbours.memorisation import Comparison, proportion
+from medsynth.classify.neighbours.pixel_copies import PixelSearch
+from medsynth.classify.neighbours.training_images import Found, TrainingImages
 from medsynth.data.alterations import REDRAWN, RESAVED, Alteration
 from medsynth.metrics.cache import FeatureCache
 

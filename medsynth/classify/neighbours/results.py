@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from medsynth.classify.memorisation import Comparison, PixelCounts, compare, false_alarms, verdict
-from medsynth.classify.neighbour_search import Neighbours
-from medsynth.classify.neighbours import Comparands, ImageSplit
-from medsynth.classify.pixel_copies import PixelCopies, PixelSearch
-from medsynth.classify.planted_copies import describe_detections, find_planted
-from medsynth.classify.training_images import Found, TrainingImages
+from medsynth.classify.neighbours.command import Comparands, ImageSplit
+from medsynth.classify.neighbours.memorisation import Comparison, PixelCounts, compare, false_alarms, verdict
+from medsynth.classify.neighbours.pixel_copies import PixelCopies, PixelSearch
+from medsynth.classify.neighbours.planted_copies import describe_detections, find_planted
+from medsynth.classify.neighbours.search import Neighbours
+from medsynth.classify.neighbours.training_images import Found, TrainingImages
 from medsynth.data.tfrecords import RecordFile
 from medsynth.files import atomic_path, write_json, write_text
 from medsynth.metrics.cache import FeatureCache

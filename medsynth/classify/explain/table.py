@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from medsynth.classify.explain_measure import Explanation
-from medsynth.classify.explain_methods import METHODS, RANDOM_TITLES
-from medsynth.classify.faithfulness import area_under
+from medsynth.classify.explain.faithfulness import area_under
+from medsynth.classify.explain.measure import Explanation
+from medsynth.classify.explain.methods import METHODS, RANDOM_TITLES
 from medsynth.metrics.intervals import Estimate, mean_estimate
 
 ALL_LABELS = "all labels"

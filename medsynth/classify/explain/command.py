@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from medsynth.classify import explain_methods as methods
-from medsynth.classify import explain_table
 from medsynth.classify.config import ExplainConfig, apply_overrides, read_config
 from medsynth.classify.data import SplitData, read_split
-from medsynth.classify.explain_measure import (
+from medsynth.classify.explain import methods, table
+from medsynth.classify.explain.measure import (
     Explanation,
     Task,
     explain_images,
@@ -197,14 +196,14 @@ class _Job:
 
     @functools.cached_property
     def _explainer(self) -> Any:
-        from medsynth.classify.explain import Explainer, choose_cam_layer  # noqa: PLC0415  (loads TensorFlow)
+        from medsynth.classify.explain.explainer import Explainer, choose_cam_layer  # noqa: PLC0415  (loads TensorFlow)
 
         classifier = self.trained.build("float32")
         return Explainer(classifier, self.config, choose_cam_layer(classifier, self.config.cam_layer))
 
     def _images(self, records: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Return images of the split as the network sees them, float32 [N, D, D, 3] in [0, 255]."""
-        from medsynth.classify.explain import pixels  # noqa: PLC0415
+        from medsynth.classify.explain.explainer import pixels  # noqa: PLC0415
         from medsynth.networks.imagenet_input import preprocess  # noqa: PLC0415
 
         stored = self.data.records.read(records)
@@ -214,7 +213,7 @@ class _Job:
     def _draw(self, found: Explanation, images: npt.NDArray[np.float32], path: Path) -> None:
         from medsynth.report.explain_figures import map_sheet  # noqa: PLC0415
 
-        deletion, insertion = explain_table.areas(found.deletion), explain_table.areas(found.insertion)
+        deletion, insertion = table.areas(found.deletion), table.areas(found.insertion)
         places = range(len(found.methods))
         map_sheet(
             path,
@@ -236,20 +235,20 @@ class _Job:
 def _write_tables(job: _Job, explanations: Sequence[Explanation]) -> None:
     """Write xplain.json, .csv and .txt, and print the last."""
     split = job.request.split_folder
-    table = read_label_table(split)
-    patients = read_patients(split, table.paths)
+    labels = read_label_table(split)
+    patients = read_patients(split, labels.paths)
     order = record_order(len(job.data))
     clusters = [str(row) if patients is None else patients[row] for row in order]
     unit = "images" if patients is None else "patients"
-    rows = explain_table.table_rows(explanations, clusters)
-    ends = {one.label: explain_table.probabilities(one) for one in explanations}
+    rows = table.table_rows(explanations, clusters)
+    ends = {one.label: table.probabilities(one) for one in explanations}
     gaps = np.concatenate([one.completeness_gap for one in explanations])
     lines = [f"{job.trained.description}, {job.trained.weights.name}, explained on {split}", NOTE]
     if np.isfinite(gaps).any():
         lines.append(f"integrated gradients miss logit(image) - logit(black) by {np.nanmedian(gaps):.1%} in the median")
     if not job.trained.is_finished:
         lines.append("the training of these weights was not finished")
-    text = "\n".join([*lines, "", explain_table.rows_for_reading(rows, unit, ends)])
+    text = "\n".join([*lines, "", table.rows_for_reading(rows, unit, ends)])
     facts = {
         "classifier": job.trained.description,
         "trained_on": job.trained.settings["trained_on"],
@@ -259,9 +258,9 @@ def _write_tables(job: _Job, explanations: Sequence[Explanation]) -> None:
         "settings": dataclasses.asdict(job.config),
         "integrated_gradients_gap": float(np.nanmedian(gaps)) if np.isfinite(gaps).any() else None,
         "probabilities": ends,
-        "rows": explain_table.rows_for_json(rows),
+        "rows": table.rows_for_json(rows),
     }
     write_json(job.request.folder / "xplain.json", facts)
-    write_text(job.request.folder / "xplain.csv", explain_table.rows_for_csv(rows))
+    write_text(job.request.folder / "xplain.csv", table.rows_for_csv(rows))
     write_text(job.request.folder / "xplain.txt", text)
     print(text, end="")

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from medsynth.classify.calibration import reliability
-from medsynth.classify.evaluate import METRICS, cluster_images, resample_weights, sufficient_labels
-from medsynth.classify.results import Predictions, read_predictions
-from medsynth.classify.statistics import are_probabilities, precision_recall_curve, roc_curve
-from medsynth.classify.summary import cell, estimate_in
+from medsynth.classify.evaluation.calibration import reliability
+from medsynth.classify.evaluation.evaluate import METRICS, cluster_images, resample_weights, sufficient_labels
+from medsynth.classify.evaluation.results import Predictions, read_predictions
+from medsynth.classify.evaluation.statistics import are_probabilities, precision_recall_curve, roc_curve
+from medsynth.classify.evaluation.summary import cell, estimate_in
 from medsynth.report.classifier_figures import CurvePanel, curves_figure
 
 ROC_FIGURE, PRECISION_RECALL_FIGURE, CALIBRATION_FIGURE = "roc.png", "precision_recall.png", "calibration.png"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from medsynth.classify.statistics import Floats, Numbers, youden_threshold
+from medsynth.classify.evaluation.statistics import Floats, Numbers, youden_threshold
 
 RULE = "largest sensitivity + specificity - 1 (Youden's J); of equal ones the highest threshold; positive: score >= it"
 

@@ -12,9 +12,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from medsynth.classify import explain_methods as methods
 from medsynth.classify.config import ExplainConfig
-from medsynth.classify.faithfulness import (
+from medsynth.classify.explain import methods
+from medsynth.classify.explain.faithfulness import (
     blurred,
     deletion_curve,
     insertion_curve,
@@ -30,7 +30,7 @@ _NOISE, _RANDOM_MAP, _TIES = range(3)  # streams of random numbers
 
 
 class Network(Protocol):
-    """What is asked of `medsynth.classify.explain.Explainer`."""
+    """What is asked of `medsynth.classify.explain.explainer.Explainer`."""
 
     @property
     def removed(self) -> Floats:

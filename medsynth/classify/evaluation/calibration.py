@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from medsynth.classify.statistics import Floats, Numbers, are_probabilities, divide
+from medsynth.classify.evaluation.statistics import Floats, Numbers, are_probabilities, divide
 
 NUM_BINS = 15  # Guo et al. 2017, "On calibration of modern neural networks"
 # A bin's share of positives misses the truth by up to 0.11 (one standard error) with so many images.

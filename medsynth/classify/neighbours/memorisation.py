@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import binomtest
 
-from medsynth.classify.evaluate import CONFIDENCE, Interval, interval
-from medsynth.classify.neighbour_search import Neighbours
+from medsynth.classify.evaluation.evaluate import CONFIDENCE, Interval, interval
+from medsynth.classify.neighbours.search import Neighbours
 from medsynth.errors import DataError
 
 Floats = npt.NDArray[np.float64]

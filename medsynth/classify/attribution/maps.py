@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from medsynth.classify.near_tile import NearTile
+from medsynth.classify.attribution.near_tile import NearTile
 
 Floats = npt.NDArray[np.float64]
 Tiles = npt.NDArray[np.int64]

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from medsynth.classify.memorisation import Floats, Numbers, ratios
-from medsynth.classify.neighbour_search import Neighbours, nearest_neighbours, nearest_of_either
+from medsynth.classify.neighbours.memorisation import Floats, Numbers, ratios
+from medsynth.classify.neighbours.search import Neighbours, nearest_neighbours, nearest_of_either
 from medsynth.data.tfrecords import Images, RecordFile
 from medsynth.metrics.cache import FeatureCache, RecordFeatures
 from medsynth.metrics.features import Extractor
@@ -23,7 +23,7 @@ class Found:
     Attributes:
         neighbours: The nearest training images, in either orientation where mirror images are compared.
         direct: Those of the images as they are.
-        ratios: See `medsynth.classify.memorisation.ratios`, [N].
+        ratios: See `medsynth.classify.neighbours.memorisation.ratios`, [N].
     """
 
     neighbours: Neighbours

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from medsynth.classify.evaluate import NUM_RESAMPLES, cluster_images, evaluate
-from medsynth.classify.operating_points import OperatingPoints
-from medsynth.classify.statistics import roc_curve
-from medsynth.classify.summary import Resampling, format_results, summarise
+from medsynth.classify.evaluation.evaluate import NUM_RESAMPLES, cluster_images, evaluate
+from medsynth.classify.evaluation.operating_points import OperatingPoints
+from medsynth.classify.evaluation.statistics import roc_curve
+from medsynth.classify.evaluation.summary import Resampling, format_results, summarise
 from medsynth.data.labels import LabelTable, patients_in_paths, read_csv
 from medsynth.errors import DataError
 from medsynth.files import atomic_path, read_json, write_json, write_text

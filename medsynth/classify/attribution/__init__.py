@@ -1,0 +1,1 @@
+"""Causal attribution maps: what the loss gains where a tile is masked."""

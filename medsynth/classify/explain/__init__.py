@@ -1,0 +1,1 @@
+"""Saliency maps by several methods, measured against random maps and random weights."""

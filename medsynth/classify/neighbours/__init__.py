@@ -1,0 +1,1 @@
+"""Nearest training images of synthetic ones, and whether they are too near."""
