@@ -385,9 +385,9 @@ def _paragraph(sentences: list[str], insufficient: list[str], settings: dict[str
         sentences.append("Train and test were allowed to share patients or images, which flatters both.")
     if settings["permute_labels"]:
         sentences.append(
-            "This was the negative control: the GAN saw shuffled labels, so 0.5 is what should come out on average "
-            "over several seeds. One run misses it by chance: its classifier ranks images in some direction, and the "
-            "interval leaves that out. benchmark/seeds.py sums up several runs."
+            "This was the negative control: the GAN saw shuffled labels, so nothing above 0.5 should come out over "
+            "several seeds (benchmark/seeds.py). A single run may lie to either side by chance, and made-up radiographs "
+            "come out below: docs/demo.md says what is known of the reason."
         )
     if insufficient:
         sentences.append(f"Too few cases for a figure, and left out (positives): {', '.join(insufficient)}.")
