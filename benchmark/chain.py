@@ -386,7 +386,7 @@ def _paragraph(sentences: list[str], insufficient: list[str], settings: dict[str
     if settings["permute_labels"]:
         sentences.append(
             "This was the negative control: the GAN saw shuffled labels, so nothing above 0.5 should come out over "
-            "several seeds (benchmark/seeds.py). A single run may lie to either side by chance, and made-up radiographs "
+            "several seeds (benchmark/seeds.py). A single run may lie to either side by chance. Made-up radiographs "
             "come out below: docs/demo.md says what is known of the reason."
         )
     if insufficient:
