@@ -100,7 +100,7 @@ def main() -> None:
         loss = loss_of(images, labels)
         loss.backward()
         optimiser.step()
-        float(loss)
+        float(loss.detach())
 
     def prove(given: str, path: str) -> None:
         """Take weights and input from a file, and write loss and gradients."""
