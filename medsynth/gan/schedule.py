@@ -235,7 +235,7 @@ def _check_minibatches(config: ScheduleConfig, final_resolution: int, group_size
         if minibatch < 1:
             raise UsageError(
                 f"The minibatch at {resolution}x{resolution} must be 1 or more on each of {config.num_gpus} device(s).",
-                received=minibatch,
+                received=f"{minibatch} images on {config.num_gpus} device(s)",
             )
         if not _can_share(minibatch, config.num_gpus, group_size):
             raise UsageError(
