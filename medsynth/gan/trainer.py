@@ -198,6 +198,8 @@ class GanTrainer:
                 means = {name: float(np.mean(values)) for name, values in metrics.items()}
                 timing = (position.seconds - seconds_before, num_images, time.monotonic() - start)
                 self._report(record, means, fid, point, position, timing)
+                # Last, so that no state lacks the line of its tick; lines newer than a state are dropped on resume.
+                self.state.save(position.images_seen, vars(position))
 
         # End: the networks under their final name, then the sign that all is whole.
         progress.close()
@@ -314,7 +316,6 @@ class GanTrainer:
         self._save_grid(grid, point, position)
         if position.tick % self.config.snapshot_ticks == 0 or is_last or has_fid:
             self._save_networks(f"network-snapshot-{position.kimg_name}", position, {"chosen_by": "tick"})
-        self.state.save(position.images_seen, vars(position))
 
     def _save_networks(self, name: str, position: _Position, chosen: Mapping[str, Any]) -> Path:
         folder = self.run.path / name
