@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from medsynth.classify.evaluation.curves import CALIBRATION_FIGURE
+from medsynth.classify.evaluation.predictions import RESULTS
 from medsynth.data.labels import LabelTable, read_csv, read_label_table, record_order, write_label_table
 from medsynth.data.phantom import DATASET_NAME, DESCRIPTION_NAME
 from medsynth.data.pyramid import open_records
@@ -143,7 +143,7 @@ def plan(
         Step(
             "test it on real images",
             ("classifier_real/test.py", "test", ROOT / "classifier_real", dataset, str(seed), resolution),
-            real_results / "test" / CALIBRATION_FIGURE,
+            real_results / "test" / RESULTS,
         ),
         Step(
             "train a classifier on synthetic images",
@@ -157,7 +157,7 @@ def plan(
         Step(
             "test it on real images",
             ("classifier_fake/test.py", "test", ROOT / "classifier_fake", dataset, gan, str(seed), resolution),
-            fake_results / "test" / CALIBRATION_FIGURE,
+            fake_results / "test" / RESULTS,
         ),
         Step(
             "compare",

@@ -15,7 +15,7 @@ import pandas as pd
 
 from benchmark.seeds_on_one_test import SeedGroup, groups_of_seeds, notes_on_seeds, seed_records, seeds_table
 from medsynth.classify.evaluation.evaluate import MEAN, METRICS, MINIMUM_CASES, Evaluation, cluster_images, evaluate
-from medsynth.classify.evaluation.results import PREDICTIONS, RESULTS, Predictions, read_predictions
+from medsynth.classify.evaluation.predictions import PREDICTIONS, RESULTS, Predictions, read_predictions
 from medsynth.classify.evaluation.summary import Resampling, cell, describe_columns, number, table_lines
 from medsynth.data.labels import read_csv
 from medsynth.errors import DataError, UsageError

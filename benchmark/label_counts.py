@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.linear_model import Ridge
 
-from benchmark.over_seeds import t_interval
 from medsynth.classify.evaluation.evaluate import aurocs, sufficient_labels
 from medsynth.data.labels import read_split_labels
 from medsynth.data.pyramid import open_records
 from medsynth.errors import DataError
 from medsynth.files import read_json
+from medsynth.metrics.intervals import mean_estimate
 from medsynth.runs import CONFIG_NAME
 
 Floats = npt.NDArray[np.float64]
@@ -105,6 +105,6 @@ def format_counts(found: Sequence[LabelCounts]) -> str:
             ("all images", [one.all_images for one in found]),
             ("one label", [one.one_label for one in found]),
         ):
-            mean, low, high = t_interval(np.array(values))
-            lines.append(f"{title}: mean {mean:.3f} [{low:.3f}, {high:.3f}] over {len(found)} demos")
+            mean = mean_estimate(values)
+            lines.append(f"{title}: mean {mean.value:.3f} [{mean.low:.3f}, {mean.high:.3f}] over {len(found)} demos")
     return "\n".join(lines) + "\n"

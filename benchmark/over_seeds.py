@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from medsynth.errors import DataError, UsageError
 from medsynth.files import read_json
+from medsynth.metrics.intervals import mean_estimate
 
 
 @dataclass(frozen=True)
@@ -71,13 +71,6 @@ def read_runs(folders: Sequence[Path]) -> Runs:
     return Runs(names, tuple(seeds), classifiers, np.array(values), tuple(num_labels))
 
 
-def t_interval(values: npt.NDArray[np.float64]) -> tuple[float, float, float]:
-    """Return the mean of [K] values and its 95 % interval by Student's t distribution with K - 1 degrees of freedom."""
-    mean = float(np.mean(values))
-    half = float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
-    return mean, mean - half, mean + half
-
-
 def format_runs(runs: Runs) -> str:
     """Return the table: a column per run, and the mean over the runs with its interval."""
     differences = runs.values[:, :1] - runs.values[:, 1:]
@@ -92,7 +85,7 @@ def format_runs(runs: Runs) -> str:
         f"{'':{width}}  " + "  ".join(f"seed {seed:<4d}" for seed in runs.seeds) + "  mean [95 % over runs]",
     ]
     for name, column in rows:
-        mean, low, high = t_interval(column)
+        mean = mean_estimate(column)
         cells = "  ".join(f"{value:<9.3f}" for value in column)
-        lines.append(f"{name:{width}}  {cells}  {mean:.3f} [{low:.3f}, {high:.3f}]")
+        lines.append(f"{name:{width}}  {cells}  {mean.value:.3f} [{mean.low:.3f}, {mean.high:.3f}]")
     return "\n".join(lines) + "\n"

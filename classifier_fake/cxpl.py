@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 
 from medsynth import app
+from medsynth.classify.command_line import add_attribution_options, attribute
 from medsynth.errors import UsageError
 
 
@@ -19,31 +20,19 @@ def build_parser() -> argparse.ArgumentParser:
     command = parser.add_subparsers(dest="command", required=True).add_parser("cxpl", help="map what matters")
     command.add_argument("model_dir", type=Path, help="folder of config.ini")
     command.add_argument("results_dir", type=Path, help="results of a GAN, with a trained classifier")
-    command.add_argument("--from-test", type=int, metavar="N", help="make nn_files of the first N rows of the test csv")
     command.add_argument("--data-dir", type=Path, help="dataset of the real test images, for --from-test")
-    command.add_argument("--coarse-to-fine", action="store_true", help="estimate all tiles, compute those that matter")
-    command.add_argument("--prepare", action="store_true", help="bring images of another size to the network's")
-    app.add_config_options(command)
+    add_attribution_options(command)
     return parser
 
 
 def main(arguments: argparse.Namespace) -> None:
     """Make the maps."""
     from medsynth.classify import experiment
-    from medsynth.classify.attribution import command
 
     if arguments.from_test is not None and arguments.data_dir is None:
         raise UsageError("--from-test needs --data-dir, the dataset of the real test images.", received="none")
-    request = command.Request(
-        model_dir=arguments.model_dir,
-        results=experiment.fake_results_folder(arguments.results_dir),
-        test_split=None if arguments.data_dir is None else arguments.data_dir / "test",
-        num_from_test=arguments.from_test,
-        coarse_to_fine=arguments.coarse_to_fine,
-        prepare=arguments.prepare,
-        overrides=arguments.overrides,
-    )
-    command.attribute(request, dry_run=arguments.dry_run)
+    test_split = None if arguments.data_dir is None else arguments.data_dir / "test"
+    attribute(arguments, experiment.fake_results_folder(arguments.results_dir), test_split)
 
 
 if __name__ == "__main__":

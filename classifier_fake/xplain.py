@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 
 from medsynth import app
+from medsynth.classify.command_line import add_explain_options, explain
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -20,31 +21,15 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("data_dir", type=Path, help="dataset made by build_dataset; its real images are explained")
     command.add_argument("results_dir", type=Path, help="results of a GAN, with a trained classifier")
     command.add_argument("resolution", type=app.power_of_two, help="must be the training's")
-    command.add_argument("--num", type=int, default=8, help="images of each label (default: %(default)s)")
-    command.add_argument("--label", action="append", default=[], help="only this one; may be given many times")
-    command.add_argument("--methods", default="all", help="comma-separated; an unknown name lists them (default: all)")
-    command.add_argument("--split", default="test", choices=("train", "valid", "test"), help="(default: %(default)s)")
-    app.add_config_options(command)
+    add_explain_options(command)
     return parser
 
 
 def main(arguments: argparse.Namespace) -> None:
     """Explain the images."""
     from medsynth.classify import experiment
-    from medsynth.classify.explain import command
-    from medsynth.classify.explain.methods import parse_methods
 
-    request = command.Request(
-        model_dir=arguments.model_dir,
-        split_folder=arguments.data_dir / arguments.split,
-        results=experiment.fake_results_folder(arguments.results_dir),
-        resolution=arguments.resolution,
-        num_images=arguments.num,
-        labels=tuple(arguments.label),
-        methods=parse_methods(arguments.methods),
-        overrides=arguments.overrides,
-    )
-    command.explain(request, dry_run=arguments.dry_run)
+    explain(arguments, experiment.fake_results_folder(arguments.results_dir))
 
 
 if __name__ == "__main__":

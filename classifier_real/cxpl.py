@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 
 from medsynth import app
+from medsynth.classify.command_line import add_attribution_options, attribute
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -19,29 +20,16 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("model_dir", type=Path, help="folder of config.ini")
     command.add_argument("data_dir", type=Path, help="dataset made by build_dataset, with a trained classifier")
     command.add_argument("resolution", type=app.power_of_two, help="must be the training's")
-    command.add_argument("--from-test", type=int, metavar="N", help="make nn_files of the first N rows of the test csv")
-    command.add_argument("--coarse-to-fine", action="store_true", help="estimate all tiles, compute those that matter")
-    command.add_argument("--prepare", action="store_true", help="bring images of another size to the network's")
-    app.add_config_options(command)
+    add_attribution_options(command)
     return parser
 
 
 def main(arguments: argparse.Namespace) -> None:
     """Make the maps."""
     from medsynth.classify import experiment
-    from medsynth.classify.attribution import command
 
-    request = command.Request(
-        model_dir=arguments.model_dir,
-        results=experiment.real_results_folder(arguments.data_dir, arguments.resolution),
-        test_split=arguments.data_dir / "test",
-        num_from_test=arguments.from_test,
-        coarse_to_fine=arguments.coarse_to_fine,
-        prepare=arguments.prepare,
-        resolution=arguments.resolution,
-        overrides=arguments.overrides,
-    )
-    command.attribute(request, dry_run=arguments.dry_run)
+    results = experiment.real_results_folder(arguments.data_dir, arguments.resolution)
+    attribute(arguments, results, arguments.data_dir / "test", arguments.resolution)
 
 
 if __name__ == "__main__":

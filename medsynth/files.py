@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from medsynth.errors import DataError, RunFolderError
 
 _WRITE_ERRORS = {
@@ -142,6 +145,12 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, atomically. NaN and infinity are refused, as JSON has neither."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def write_array(path: Path, values: npt.ArrayLike) -> None:
+    """Write a .npy file atomically; arrays of Python objects are refused."""
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.save(file, values, allow_pickle=False)
 
 
 def read_json(path: Path) -> Any:

@@ -302,12 +302,12 @@ def apply_overrides(config: ClassifierConfig, assignments: Sequence[str], sectio
     """Return `config` with `key=value` settings applied.
 
     A key may be written with its section (`test.batch_size`) or without; then
-    the section of the running script comes first.
+    the section of the running script comes first, and [TEST] next for all but training.
 
     Args:
         config: The settings to change.
         assignments: As given with --set.
-        section: `train` or `test`.
+        section: Of the running script: `train`, `test`, `nn`, `cxpl` or `xplain`.
 
     Raises:
         UsageError: As `medsynth.config.override`.
@@ -317,7 +317,9 @@ def apply_overrides(config: ClassifierConfig, assignments: Sequence[str], sectio
         key, separator, value = assignment.partition("=")
         owners = [name for name in known if name.endswith(f".{key}")]
         if key not in known and owners:
-            key = f"{section}.{key}" if f"{section}.{key}" in owners else owners[0]
+            # What looks at a trained classifier chooses its weights as test.py does.
+            wanted = [f"{section}.{key}"] if section == "train" else [f"{section}.{key}", f"test.{key}"]
+            key = next((name for name in wanted if name in owners), owners[0])
         config = override(config, [f"{key}{separator}{value}"])
     return config
 

@@ -65,9 +65,9 @@ def test(
         )
         return
 
-    from medsynth.classify.evaluation.curves import draw_curves  # noqa: PLC0415
     from medsynth.classify.evaluation.operating_points import choose_operating_points  # noqa: PLC0415
-    from medsynth.classify.evaluation.results import PREDICTIONS_VALID, write_predictions, write_results  # noqa: PLC0415
+    from medsynth.classify.evaluation.predictions import PREDICTIONS_VALID, write_predictions  # noqa: PLC0415
+    from medsynth.classify.evaluation.results import write_results  # noqa: PLC0415
     from medsynth.classify.trainer import score  # noqa: PLC0415
 
     folder = make_folder(results / TEST_FOLDER)
@@ -93,7 +93,6 @@ def test(
     patients = read_patients(test_split, table.paths)
     facts = _facts(trained, seed)
     print(write_results(folder, table, patients, scores, facts, points=points, num_resamples=config.test.num_resamples))
-    draw_curves(folder)
 
 
 def _read_split_for(trained: TrainedClassifier, split: Path) -> SplitData:

@@ -55,13 +55,17 @@ def read_csv(path: Path, **options: object) -> pd.DataFrame:
 
 
 def read_label_table(split_folder: Path) -> LabelTable:
-    """Read <split>/<split>.csv: a path column, then label columns of zeros and ones.
+    """Read <split>/<split>.csv; see `read_labelled_paths`."""
+    return read_labelled_paths(split_folder / f"{split_folder.name}.csv")
+
+
+def read_labelled_paths(path: Path) -> LabelTable:
+    """Read a csv of a path column, then label columns of zeros and ones.
 
     Raises:
         DataError: Missing file or column, or a label that is not 0 or 1 (with its row).
     """
-    path = split_folder / f"{split_folder.name}.csv"
-    frame = read_csv(path)
+    frame = read_csv(path, dtype={0: str}, keep_default_na=False)
     if frame.shape[1] == 0 or frame.columns[0] not in PATH_COLUMNS:
         raise DataError("The first column must be Path.", received=list(frame.columns[:1]), path=path)
     names = tuple(str(name) for name in frame.columns[1:])

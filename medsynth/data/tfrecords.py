@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medsynth.errors import DataError
-from medsynth.files import atomic_path, make_folder
+from medsynth.files import atomic_path, make_folder, write_array
 
 Images = npt.NDArray[np.uint8]
 
@@ -316,8 +316,7 @@ def downscale_levels(image: npt.NDArray[Any], resolution_log2: int) -> Iterator[
 
 def write_labels(split_folder: Path, labels: npt.NDArray[Any]) -> None:
     """Write labels [N, L] as float32 beside the records, atomically."""
-    with atomic_path(labels_path(split_folder)) as temporary, temporary.open("wb") as file:
-        np.save(file, labels.astype(np.float32), allow_pickle=False)
+    write_array(labels_path(split_folder), labels.astype(np.float32))
 
 
 def read_labels(split_folder: Path) -> npt.NDArray[np.float32]:

@@ -14,7 +14,7 @@ from medsynth.data.tfrecords import Images
 from medsynth.errors import DataError, NetworkError
 from medsynth.files import require_folder
 from medsynth.gan.application import GanApplication
-from medsynth.gan.metrics_record import MetricsRecord, RealImages
+from medsynth.gan.metrics_record import METRICS_FOLDER, MetricsRecord, RealImages
 from medsynth.gan.sampling import Floats, draw_latents
 from medsynth.gan.trained import SNAPSHOT_PREFIX, TrainedGenerator, find_snapshots, open_generator
 from medsynth.gan.trainer import FINAL_FOLDER
@@ -24,7 +24,7 @@ from medsynth.metrics.evaluate import ImageSet, evaluate, metric_groups
 from medsynth.metrics.features import Extractor, load_extractor
 from medsynth.progress import Progress
 
-METRICS_FOLDER, CACHE_FOLDER = "metrics", "cache"
+CACHE_FOLDER = "cache"
 _BLOCK_SIZE = 64  # images per call of the generator
 
 

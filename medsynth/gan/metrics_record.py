@@ -15,6 +15,7 @@ from medsynth.metrics.catalogue import METRICS, MetricsRequest, metric_of_row
 from medsynth.metrics.features import Extractor, file_digest
 from medsynth.report.metric_tables import MetricRow, metrics_csv, metrics_figure, metrics_text
 
+METRICS_FOLDER = "metrics"  # of a training's results
 _PIXELS = "pixels"
 
 

@@ -22,12 +22,12 @@ from medsynth.data.pyramid import open_records
 from medsynth.data.tfrecords import labels_path
 from medsynth.errors import DataError
 from medsynth.files import read_json
+from medsynth.gan.metrics_record import METRICS_FOLDER
 from medsynth.gan.sampling import SPLITS
 from medsynth.gan.trained import TrainedGenerator, network_folder
 from medsynth.runs import CONFIG_NAME
 
 CARD_JSON = "model_card.json"
-METRICS_FOLDER = "metrics"
 PRIVACY_PREFIX = "privacy"  # metrics whose names begin so say how much of the training images comes out again
 
 _CARD_VERSION = 1

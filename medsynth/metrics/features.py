@@ -175,7 +175,7 @@ def classifier_extractor(trained: TrainedClassifier, *, block_size: int = 32) ->
         return backbone(preprocess(images, trained.image_dimension, trained.resize), training=False)
 
     size = int(backbone.output.shape[-1])
-    label = trained.description + ("" if trained.resize == "tf1_corner" else f", resized by {trained.resize}")
+    label = trained.description
     return Extractor(DENSENET, label, size, trained.weights_digest(), _compiled(network), None, block_size)
 
 

@@ -11,6 +11,7 @@ from medsynth.runs import CONFIG_NAME, DONE_NAME
 
 TRAIN_FOLDER = "train"
 BEST_WEIGHTS = "best_weights.h5"
+DEFAULT_RESIZE = "tf1_corner"  # of trainings from before there was a choice, too
 _NEEDED = {
     "trained_on": str,
     "initialisation": str,
@@ -55,14 +56,15 @@ class TrainedClassifier:
     @property
     def resize(self) -> str:
         """How records become D x D, as `medsynth.networks.imagenet_input.preprocess` takes it."""
-        return str(self.settings.get("train.resize", "tf1_corner"))
+        return str(self.settings.get("train.resize", DEFAULT_RESIZE))
 
     @property
     def description(self) -> str:
         """What outputs call it."""
+        resize = "" if self.resize == DEFAULT_RESIZE else f" by {self.resize}"
         return (
             f"DenseNet-121 trained on {self.settings['trained_on']} images, {self.settings['initialisation']}, "
-            f"input {self.image_dimension}x{self.image_dimension}"
+            f"input {self.image_dimension}x{self.image_dimension}{resize}"
         )
 
     @property

@@ -62,9 +62,12 @@ def read_arrays(path: Path) -> tuple[Arrays, dict[str, Any]]:
         raise NetworkError("A .safetensors file was expected here.", received="no such file", path=path) from None
     except (SafetensorError, OSError, ValueError) as error:
         raise NetworkError("The file is damaged or was cut off.", received=error, path=path) from None
-    if "sha256" not in metadata:
+    missing = {"sha256", "facts"} - set(metadata if isinstance(metadata, dict) else ())
+    if missing:
         raise NetworkError(
-            "The file has no checksum; it was not written by this version.", received="no sha256", path=path
+            "The file has no checksum or no facts; it was not written by this version.",
+            received=f"no {' and no '.join(sorted(missing))}",
+            path=path,
         )
     if metadata["sha256"] != _digest(arrays):
         raise NetworkError(

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from medsynth.classify.evaluation.operating_points import choose_operating_points
-from medsynth.classify.evaluation.results import read_predictions
+from medsynth.classify.evaluation.predictions import read_predictions
 from tests.commands import ROOT, refused, run_script
 from tests.tiny_classifier import write_classifier
 from tests.toy_data import LABELS, write_toy_dataset, write_toy_split

@@ -5,6 +5,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from GAN_prog.networks import Discriminator, Generator
 from medsynth.errors import NetworkError
@@ -13,6 +14,7 @@ from medsynth.training.checkpoint import (
     TrainingState,
     load_network,
     named_variables,
+    read_arrays,
     save_networks,
     write_arrays,
 )
@@ -110,6 +112,14 @@ def test_a_changed_weight_is_found(tmp_path: Path) -> None:
     (folder / "average.safetensors").write_bytes(content)
     with pytest.raises(NetworkError, match=r"average\.safetensors: .*another checksum"):
         load_network(folder, "average", CLASSES)
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '{"sha256": "0"}', '{"facts": {}}', "3"])
+def test_facts_of_another_form_are_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "arrays.safetensors"
+    path.write_bytes(save({"w": np.zeros(3)}, metadata={"medsynth": text}))
+    with pytest.raises(NetworkError, match=r"arrays\.safetensors: .*not written by this version"):
+        read_arrays(path)
 
 
 @pytest.mark.parametrize(

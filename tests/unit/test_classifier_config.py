@@ -68,6 +68,13 @@ def test_a_key_of_two_sections_means_that_of_the_script(section, train, test):
     assert apply_overrides(config, ["test.batch_size=9"], "train").test.batch_size == 9
 
 
+@pytest.mark.parametrize("section", ["test", "nn", "cxpl", "xplain"])
+def test_which_weights_is_a_matter_of_the_test_in_all_scripts_but_train(section):
+    config = apply_overrides(ClassifierConfig(), ["use_best_weights=false"], section)
+    assert not config.test.use_best_weights
+    assert config.train.use_best_weights
+
+
 def test_unknown_key_names_the_nearest():
     with pytest.raises(UsageError, match="image_dimension"):
         apply_overrides(ClassifierConfig(), ["image_dimensions=64"], "train")

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from medsynth.classify.evaluation.curves import draw_curves
 from medsynth.classify.evaluation.evaluate import METRICS
 from medsynth.classify.evaluation.operating_points import OperatingPoints, choose_operating_points
-from medsynth.classify.evaluation.results import read_predictions, write_predictions, write_results
+from medsynth.classify.evaluation.predictions import read_predictions, write_predictions
+from medsynth.classify.evaluation.results import write_results
 from medsynth.data.labels import LabelTable
 
 NAMES = ("Edema", "Rare", "Never")
@@ -138,7 +138,6 @@ def test_scores_that_are_no_probabilities_are_said(tmp_path: Path) -> None:
     table, scores = images()
     text = write_results(tmp_path, table, None, scores * 8 - 4, FACTS, num_resamples=100)
     assert "no probabilities: no Brier score and no calibration error" in text
-    draw_curves(tmp_path)
     assert not (tmp_path / "calibration.png").exists()
 
 
@@ -167,7 +166,6 @@ def test_curves_have_a_panel_per_label(tmp_path: Path, num_labels: int) -> None:
     few = LabelTable(table.paths, table.names[:num_labels], table.values[:, :num_labels])
     chosen = choose_operating_points(few.values, scores[:, :num_labels], "these")
     write_results(tmp_path, few, PATIENTS, scores[:, :num_labels], FACTS, points=chosen, num_resamples=100)
-    draw_curves(tmp_path)
     for name in FIGURES:
         with Image.open(tmp_path / name) as image:
             assert image.size[0] > 900

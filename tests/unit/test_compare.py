@@ -11,7 +11,8 @@ from scipy.special import expit
 from benchmark.comparison import compare, find_test_folder, format_table, read_published, write_comparison
 from medsynth.classify.evaluation.evaluate import MEAN, METRICS
 from medsynth.classify.evaluation.operating_points import OperatingPoints
-from medsynth.classify.evaluation.results import read_predictions, write_results
+from medsynth.classify.evaluation.predictions import read_predictions
+from medsynth.classify.evaluation.results import write_results
 from medsynth.data.labels import LabelTable
 from medsynth.errors import DataError, MedsynthError, UsageError
 

@@ -16,7 +16,7 @@ from medsynth.classify.config import AttributionConfig, apply_overrides, read_co
 from medsynth.classify.testing import TEST_FOLDER, require_as_trained
 from medsynth.config import flatten
 from medsynth.errors import UsageError
-from medsynth.files import atomic_path, make_folder, write_json
+from medsynth.files import make_folder, write_array, write_json
 from medsynth.networks.trained_classifier import TrainedClassifier, read_classifier
 from medsynth.progress import Progress
 
@@ -151,8 +151,7 @@ def _write(folder: Path, label_names: tuple[str, ...], outputs: Outputs, facts: 
     images = outputs.images
     arrays = (("y_cx_nn.npy", images.truth), ("x_cx_nn.npy", outputs.inputs), ("attr_nn.npy", outputs.maps))
     for name, array in arrays:
-        with atomic_path(folder / name) as temporary, temporary.open("wb") as file:
-            np.save(file, array, allow_pickle=False)
+        write_array(folder / name, array)
     explained = [
         Explained(
             Path(name).name,

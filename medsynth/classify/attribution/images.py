@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from PIL import Image
 
 from medsynth.classify.data import SplitData, read_split
 from medsynth.data.images import ImageForm, prepare_image, read_image
-from medsynth.data.labels import PATH_COLUMNS, LabelMatrix, read_csv, read_label_table, record_order
+from medsynth.data.labels import LabelMatrix, read_label_table, read_labelled_paths, record_order
 from medsynth.data.tfrecords import Images
 from medsynth.errors import DataError, UsageError
 from medsynth.files import atomic_path, make_folder, write_text
@@ -62,9 +61,12 @@ def read_listed_images(folder: Path, trained: TrainedClassifier, *, prepare: boo
             received="no such file",
             path=path,
         )
-    names, truth = _read_table(path, trained)
+    table = read_labelled_paths(path)
+    trained.require_labels(table.names, path)
+    if not table.paths:
+        raise DataError("At least one image must be named.", received="a header alone", path=path)
     pixels = []
-    for number, name in enumerate(names):
+    for number, name in enumerate(table.paths):
         origin = f"line {number + 2} of {TABLE}"
         try:
             pixels.append(_read_pixels(folder / name, trained, prepare=prepare))
@@ -72,28 +74,7 @@ def read_listed_images(folder: Path, trained: TrainedClassifier, *, prepare: boo
             raise DataError(
                 f"{error.expected} It is named in {origin}.", received=error.received, path=folder / name
             ) from None
-    return ListedImages(names, truth, pixels)
-
-
-def _read_table(path: Path, trained: TrainedClassifier) -> tuple[tuple[str, ...], LabelMatrix]:
-    frame = read_csv(path, dtype={0: str})
-    if frame.shape[1] < 2 or frame.columns[0] not in PATH_COLUMNS:
-        raise DataError(
-            "The columns must be Path, then the labels.", received=", ".join(map(str, frame.columns)), path=path
-        )
-    trained.require_labels(tuple(map(str, frame.columns[1:])), path)
-    if frame.empty:
-        raise DataError("At least one image must be named.", received="a header alone", path=path)
-    truth = frame.iloc[:, 1:].apply(pd.to_numeric, errors="coerce").to_numpy(np.float32)
-    wrong = np.argwhere(~np.isin(truth, (0.0, 1.0)))
-    if len(wrong):
-        row, column = wrong[0]
-        raise DataError(
-            f"Labels are 0 or 1; line {row + 2}, column {frame.columns[column + 1]!r} is neither.",
-            received=repr(frame.iat[row, column + 1]),
-            path=path,
-        )
-    return tuple(frame.iloc[:, 0].astype(str)), truth
+    return ListedImages(table.paths, table.values, pixels)
 
 
 def _read_pixels(path: Path, trained: TrainedClassifier, *, prepare: bool) -> Images:

@@ -1,14 +1,13 @@
-"""The pictures of a tested classifier, drawn from what its test wrote."""
+"""The pictures of a tested classifier."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from medsynth.classify.evaluation.calibration import reliability
 from medsynth.classify.evaluation.evaluate import METRICS, cluster_images, resample_weights, sufficient_labels
-from medsynth.classify.evaluation.results import Predictions, read_predictions
+from medsynth.classify.evaluation.predictions import Predictions
 from medsynth.classify.evaluation.statistics import are_probabilities, precision_recall_curve, roc_curve
 from medsynth.classify.evaluation.summary import cell, estimate_in
 from medsynth.report.classifier_figures import CurvePanel, curves_figure
@@ -17,16 +16,11 @@ ROC_FIGURE, PRECISION_RECALL_FIGURE, CALIBRATION_FIGURE = "roc.png", "precision_
 _EMPTY = np.empty(0)
 
 
-def draw_curves(folder: Path) -> None:
-    """Write roc.png, precision_recall.png and calibration.png of a tested classifier, a panel per label.
+def draw_curves(result: Predictions) -> None:
+    """Write roc.png, precision_recall.png and calibration.png into the folder of a tested classifier.
 
-    Args:
-        folder: results/test, with predictions.csv and results.json.
-
-    Raises:
-        DataError: They are missing, or not of the form that `write_results` makes.
+    A panel per label; calibration only where scores are probabilities.
     """
-    result = read_predictions(folder)
     facts = result.facts
     about = f"trained on {facts['trained_on']} images, {len(result.paths):,} real test images"
     note = "\n".join(
@@ -35,7 +29,7 @@ def draw_curves(folder: Path) -> None:
 
     def draw(name: str, panel: Callable[[int], CurvePanel], title: str, more: str, **options: Any) -> None:
         panels = [panel(label) for label in range(len(result.names))]
-        curves_figure(folder / name, panels, title=f"{title}: {about}", note=f"{note}\n{more}", **options)
+        curves_figure(result.folder / name, panels, title=f"{title}: {about}", note=f"{note}\n{more}", **options)
 
     draw(
         ROC_FIGURE,

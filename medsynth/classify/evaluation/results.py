@@ -1,7 +1,6 @@
-"""The files of a tested classifier: predictions.csv, results.json, results.csv, roc_char.npy, test.log."""
+"""The files of a tested classifier: predictions.csv, roc_char.npy, results.csv, test.log, the curves, results.json."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,40 +8,17 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from medsynth.classify.evaluation.curves import draw_curves
 from medsynth.classify.evaluation.evaluate import NUM_RESAMPLES, cluster_images, evaluate
 from medsynth.classify.evaluation.operating_points import OperatingPoints
+from medsynth.classify.evaluation.predictions import PREDICTIONS, RESULTS, Predictions, write_predictions
 from medsynth.classify.evaluation.statistics import roc_curve
 from medsynth.classify.evaluation.summary import Resampling, format_results, summarise
-from medsynth.data.labels import LabelTable, patients_in_paths, read_csv
-from medsynth.errors import DataError
-from medsynth.files import atomic_path, read_json, write_json, write_text
+from medsynth.data.labels import LabelTable
+from medsynth.files import atomic_path, write_array, write_json, write_text
 from medsynth.progress import Progress
 
-PREDICTIONS, RESULTS, RESULTS_CSV, ROC, LOG = (
-    "predictions.csv", "results.json", "results.csv", "roc_char.npy", "test.log")  # fmt: skip
-PREDICTIONS_VALID = "predictions_valid.csv"
-SCORE_SUFFIX, PATIENT = " score", "Patient"
-
-
-def write_predictions(
-    path: Path, table: LabelTable, patients: Sequence[str] | None, scores: npt.NDArray[np.float32]
-) -> None:
-    """Write Path, Patient where it is known, then truth `<label>` and score `<label> score` of every label.
-
-    Args:
-        path: The csv file.
-        table: Paths and truth.
-        patients: Of every row; None where they are not known.
-        scores: [N, L] in the rows of `table`; written in full precision.
-    """
-    columns: dict[str, Any] = {"Path": table.paths}
-    if patients is not None:
-        columns[PATIENT] = patients
-    for number, name in enumerate(table.names):
-        columns[name] = table.values[:, number]
-        columns[name + SCORE_SUFFIX] = scores[:, number].astype(np.float64)
-    with atomic_path(path) as temporary:
-        pd.DataFrame(columns).to_csv(temporary, index=False, lineterminator="\n")
+RESULTS_CSV, ROC, LOG = "results.csv", "roc_char.npy", "test.log"
 
 
 def write_results(
@@ -58,11 +34,12 @@ def write_results(
     """Evaluate a test, write its files, and return the text of test.log.
 
     - predictions.csv: see `write_predictions`, in the rows of the test csv.
-    - results.json: `facts`, and every metric per label and as a mean, with intervals, thresholds and notes.
-    - results.csv: the same, a row per label and one for the mean.
     - roc_char.npy: float64 [L, 3, T]: true-positive rate, false-positive rate, threshold;
       labels with fewer points are filled up with NaN.
+    - results.csv: every metric with its interval, a row per label and one for the mean.
     - test.log: the same for reading.
+    - roc.png, precision_recall.png, calibration.png: see `draw_curves`.
+    - results.json: `facts`, and every metric with intervals, thresholds and notes. Written last: where it is, all is.
 
     Args:
         folder: results/test.
@@ -78,8 +55,7 @@ def write_results(
     padded = np.full((len(curves), 3, max(curve.shape[1] for curve in curves)), np.nan)
     for curve, row in zip(curves, padded, strict=True):
         row[:, : curve.shape[1]] = curve
-    with atomic_path(folder / ROC) as temporary, temporary.open("wb") as file:
-        np.save(file, padded, allow_pickle=False)
+    write_array(folder / ROC, padded)
 
     clusters, kind = cluster_images(patients, len(table.paths))
     progress = Progress("resample", len(table.names), "labels")
@@ -99,80 +75,9 @@ def write_results(
         pd.DataFrame(rows).astype(object).to_csv(temporary, index=False, lineterminator="\n")
     text = format_results(facts, summary)
     write_text(folder / LOG, text)
-    write_json(folder / RESULTS, facts | summary)
+    results = facts | summary
+    known = None if patients is None else tuple(patients)
+    truth = table.values.astype(np.float64)
+    draw_curves(Predictions(folder, results, table.paths, known, table.names, truth, scores.astype(np.float64)))
+    write_json(folder / RESULTS, results)
     return text
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """A tested classifier, as read back.
-
-    Attributes:
-        folder: Where it lies.
-        facts: results.json.
-        paths: Of the test images.
-        patients: Of the test images; None where they are not known.
-        names: Labels.
-        truth: 0 or 1, [N, L].
-        scores: [N, L].
-    """
-
-    folder: Path
-    facts: dict[str, Any]
-    paths: tuple[str, ...]
-    patients: tuple[str, ...] | None
-    names: tuple[str, ...]
-    truth: npt.NDArray[np.float64]
-    scores: npt.NDArray[np.float64]
-
-    @property
-    def thresholds(self) -> npt.NDArray[np.float64]:
-        """The operating point of every label, [L]; NaN where results.json says none, as older ones do.
-
-        Raises:
-            DataError: It says something else than a number.
-        """
-        labels = self.facts.get("labels")
-        rows = [labels.get(name) if isinstance(labels, dict) else None for name in self.names]
-        found = [row.get("threshold") if isinstance(row, dict) else None for row in rows]
-        wrong = [one for one in found if one is not None and not isinstance(one, int | float)]
-        if wrong:
-            raise DataError("A threshold is a number.", received=repr(wrong[0]), path=self.folder / RESULTS)
-        return np.array([np.nan if one is None else one for one in found], np.float64)
-
-
-def read_predictions(folder: Path) -> Predictions:
-    """Read results.json and predictions.csv of a tested classifier.
-
-    Raises:
-        DataError: Missing, or not of the form that `write_results` makes.
-    """
-    facts = read_json(folder / RESULTS)
-    path = folder / PREDICTIONS
-    frame = read_csv(path, dtype=str, keep_default_na=False)
-    # Every label has two columns, so an even number of them means that patients are named.
-    has_patients = frame.shape[1] % 2 == 0
-    first = ["Path", PATIENT] if has_patients else ["Path"]
-    names = tuple(frame.columns[len(first) :: 2])
-    expected = [*first, *(column for name in names for column in (name, name + SCORE_SUFFIX))]
-    if not names or list(frame.columns) != expected:
-        raise DataError(
-            f"The columns must be Path, perhaps {PATIENT}, then <label> and <label>{SCORE_SUFFIX} of every label.",
-            received=", ".join(map(str, frame.columns)),
-            path=path,
-        )
-    try:
-        numbers = (
-            frame.iloc[:, len(first) :].to_numpy(object).astype(np.float64)
-        )  # exact; pandas' own parser may not be
-    except ValueError as error:
-        raise DataError("Truth and scores are numbers.", received=error, path=path) from None
-    truth, scores = numbers[:, 0::2], numbers[:, 1::2]
-    wrong = np.flatnonzero(~np.isfinite(scores).all(axis=1) | ~np.isin(truth, (0, 1)).all(axis=1))
-    if len(wrong) or not isinstance(facts, dict) or "trained_on" not in facts:
-        place = f"line {wrong[0] + 2} of {PREDICTIONS}" if len(wrong) else RESULTS
-        raise DataError("Truth is 0 or 1, scores are finite numbers, and results.json says trained_on.",
-                        received=place, path=folder)  # fmt: skip
-    paths = tuple(frame["Path"])
-    patients = tuple(frame[PATIENT]) if has_patients else patients_in_paths(paths)
-    return Predictions(folder, facts, paths, patients, names, truth, scores)

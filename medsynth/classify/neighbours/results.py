@@ -16,7 +16,7 @@ from medsynth.classify.neighbours.planted_copies import describe_detections, fin
 from medsynth.classify.neighbours.search import Neighbours
 from medsynth.classify.neighbours.training_images import Found, TrainingImages
 from medsynth.data.tfrecords import RecordFile
-from medsynth.files import atomic_path, write_json, write_text
+from medsynth.files import atomic_path, write_array, write_json, write_text
 from medsynth.metrics.cache import FeatureCache
 from medsynth.metrics.features import classifier_extractor
 from medsynth.networks.imagenet_input import IMAGENET_MEAN, IMAGENET_STANDARD_DEVIATION, preprocess
@@ -172,8 +172,7 @@ def write_published(folder: Path, comparands: Comparands, direct: Neighbours) ->
         ("real_inf_label", synthetic.labels[:num_images]),
         ("cosdistance_minimum", direct.distances[:num_images, :1]),
     ):
-        with atomic_path(folder / f"{name}.npy") as temporary, temporary.open("wb") as file:
-            np.save(file, values, allow_pickle=False)
+        write_array(folder / f"{name}.npy", values)
 
 
 def _save_inputs(
