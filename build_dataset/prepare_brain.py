@@ -28,6 +28,7 @@ from medsynth.files import (
     read_json,
     remove_leftovers,
     require_folder,
+    sha256_of,
     write_json,
 )
 from medsynth.parallel import ordered_map, require_workers
@@ -104,7 +105,7 @@ def prepare_brain(
         "patient_ids": patient_ids,
         "key_check": _hash(key, "which key is this") if key else None,
         "allow_burned_in": allow_burned_in,
-        "labels_csv_sha256": _sha256(table_path),
+        "labels_csv_sha256": sha256_of(table_path),
     }
     is_begun = _is_begun(out, settings)
     if key_file is not None:
@@ -262,11 +263,6 @@ def _hash(key: bytes, text: str) -> str:
 
 
 # The output folder.
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _is_begun(out: Path, settings: Mapping[str, Any]) -> bool:

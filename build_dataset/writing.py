@@ -24,7 +24,7 @@ from build_dataset.records import Layout, UniqueImages, reserve, write_records
 from build_dataset.rows import ImageRows
 from medsynth.config import describe_differences
 from medsynth.data.images import ImageForm
-from medsynth.data.labels import write_label_table, write_patients
+from medsynth.data.labels import DESCRIPTION_NAME, write_label_table, write_patients
 from medsynth.data.manifest import MANIFEST_NAME
 from medsynth.data.tfrecords import (
     SMALLEST_RESOLUTION_LOG2,
@@ -34,7 +34,6 @@ from medsynth.errors import DataError, RunFolderError, UsageError
 from medsynth.files import explained_writes, flush, make_folder, read_json, remove_leftovers, write_json
 from medsynth.parallel import require_workers
 
-DESCRIPTION_NAME = "dataset.json"
 _AUDIT_PICTURES = "verify_"  # what the command verify leaves beside its manifest
 _PLAN_NAME = "plan.json"
 _LARGEST_RESOLUTION = 4096

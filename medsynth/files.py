@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import glob
+import hashlib
 import json
 import os
 import shutil
@@ -165,6 +166,12 @@ def read_json(path: Path) -> Any:
         raise DataError("A JSON file was expected here.", received="no such file", path=path) from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise DataError("The file is not valid JSON.", received=error, path=path) from None
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def require_folder(path: Path, what: str) -> Path:

@@ -171,7 +171,8 @@ class AfterEpoch(keras.callbacks.Callback):
             "val_mean_auroc": mean,
         }
         self.history.append(row)
-        is_best = mean > self.patience.best
+        # The first epoch leaves weights to test with, even where no label can be judged.
+        is_best = mean > self.patience.best or len(self.history) == 1
         self._write(row, is_best)
         self.patience = self.patience.after_epoch(mean, self.config)
         self.run.log(

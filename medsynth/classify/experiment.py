@@ -134,6 +134,12 @@ def train(request: TrainingRequest, *, dry_run: bool = False) -> None:
         for line in request.data_report.lines():
             run.log(line, sys.stderr)
         run.log(_initialisation_line(config, request.model_dir, backbone))
+        undefined = _labels_of_one_class(valid_data)
+        if undefined:
+            run.log(
+                f"all {len(valid_data)} validation images agree on {', '.join(undefined)}: their AUROC counts as 0 in "
+                "the validation mean, as published (a test leaves such labels out)"
+            )
         network = build_classifier(config.train, len(train_data.label_names), request.seed, backbone)
         trainer = ClassifierTrainer(run, network, config.train, train_data, valid_data)
         if config.train.use_trained_model_weights:
@@ -147,6 +153,12 @@ def train(request: TrainingRequest, *, dry_run: bool = False) -> None:
                 shutil.copyfile(split / f"{split.name}.csv", temporary)
         last = trainer.train()
         run.mark_done(f"epoch {last['epoch'] + 1}, validation mean AUROC {last['val_mean_auroc']:.4f} in the last one")
+
+
+def _labels_of_one_class(data: SplitData) -> list[str]:
+    """Return the labels that all or none of the images have."""
+    counts = data.labels.sum(axis=0)
+    return [name for name, count in zip(data.names, counts, strict=True) if count in (0, len(data))]
 
 
 def _require_fitting(config: ClassifierConfig, train_data: ImagePyramid, valid_data: SplitData) -> None:

@@ -66,11 +66,12 @@ def test(
         return
 
     from medsynth.classify.evaluation.operating_points import choose_operating_points  # noqa: PLC0415
-    from medsynth.classify.evaluation.predictions import PREDICTIONS_VALID, write_predictions  # noqa: PLC0415
+    from medsynth.classify.evaluation.predictions import PREDICTIONS_VALID, RESULTS, write_predictions  # noqa: PLC0415
     from medsynth.classify.evaluation.results import write_results  # noqa: PLC0415
     from medsynth.classify.trainer import score  # noqa: PLC0415
 
     folder = make_folder(results / TEST_FOLDER)
+    (folder / RESULTS).unlink(missing_ok=True)  # of an earlier test, whose files are overwritten one by one
     network = trained.build()
 
     def score_in_csv_order(split: SplitData) -> Any:
@@ -131,6 +132,7 @@ def _facts(trained: TrainedClassifier, seed: int) -> dict[str, Any]:
         "resolution": trained.resolution,
         "image_dimension": trained.image_dimension,
         "weights": trained.weights.name,
+        "weights_sha256": trained.weights_digest(),
         "allowed_leaks": settings.get(ALLOWED_LEAKS, []),
         "training_finished": trained.is_finished,
     }

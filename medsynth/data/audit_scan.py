@@ -15,8 +15,14 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from medsynth.data.labels import LabelMatrix, LabelTable, patients_path, read_label_table, read_patients
-from medsynth.data.manifest import sha256_of
+from medsynth.data.labels import (
+    DESCRIPTION_NAME,
+    LabelMatrix,
+    LabelTable,
+    patients_path,
+    read_label_table,
+    read_patients,
+)
 from medsynth.data.near_duplicates import Floats, ImageSet, Numbers, perceptual_hashes, thumbnail_side, thumbnails
 from medsynth.data.tfrecords import (
     SMALLEST_RESOLUTION_LOG2,
@@ -27,12 +33,11 @@ from medsynth.data.tfrecords import (
     read_labels,
 )
 from medsynth.errors import DataError
-from medsynth.files import read_json
+from medsynth.files import read_json, sha256_of
 from medsynth.parallel import ordered_map
 from medsynth.progress import Progress
 
 SPLITS = ("train", "valid", "test")
-DESCRIPTION_NAME = "dataset.json"
 LARGEST_ROUNDING = 1  # grey levels; a level made before the full one was rounded may differ by so much
 
 _LEVEL_IN_NAME = re.compile(r"-r(\d\d)\.tfrecords$")

@@ -14,9 +14,13 @@ import pandas as pd
 from medsynth.data.tfrecords import read_labels
 from medsynth.data.wording import counted
 from medsynth.errors import DataError
-from medsynth.files import write_text
+from medsynth.files import read_json, write_text
 
 PATH_COLUMNS = ("Path", "path")
+DESCRIPTION_NAME = "dataset.json"  # beside the splits: what built them, and from what
+SCORE_SUFFIX, PATIENT = " score", "Patient"
+# What results call their own columns and rows, beside the labels.
+_TAKEN = (*PATH_COLUMNS, PATIENT, "mean", "Epoch", "Mean_auroc")
 _PATIENT_IN_PATH = re.compile(r"patient(\d+)")
 LabelMatrix = npt.NDArray[np.float32]
 
@@ -66,6 +70,7 @@ def read_labelled_paths(path: Path) -> LabelTable:
         DataError: Missing file or column, or a label that is not 0 or 1 (with its row).
     """
     frame = read_csv(path, dtype={0: str}, keep_default_na=False)
+    require_usable_names(tuple(map(str, frame.columns[1:])), path)
     if frame.shape[1] == 0 or frame.columns[0] not in PATH_COLUMNS:
         raise DataError("The first column must be Path.", received=list(frame.columns[:1]), path=path)
     names = tuple(str(name) for name in frame.columns[1:])
@@ -79,6 +84,22 @@ def read_labelled_paths(path: Path) -> LabelTable:
             path=path,
         )
     return LabelTable(tuple(frame.iloc[:, 0].astype(str)), names, values, str(frame.columns[0]))
+
+
+def require_usable_names(names: Sequence[str], path: Path) -> None:
+    """Refuse labels whose names results need for other things.
+
+    Raises:
+        DataError: Names the label.
+    """
+    for name in names:
+        if name in _TAKEN or (name.endswith(SCORE_SUFFIX) and name.removesuffix(SCORE_SUFFIX) in names):
+            raise DataError(
+                f"No label may be called {', '.join(_TAKEN)}, or as another label with '{SCORE_SUFFIX}' behind it, "
+                "since results have such columns of their own; rename it.",
+                received=name,
+                path=path,
+            )
 
 
 def label_table_text(table: LabelTable) -> str:
@@ -117,7 +138,7 @@ def read_patients(split_folder: Path, paths: Sequence[str]) -> tuple[str, ...] |
     """Return the patient of every csv row, or None where they are not known.
 
     A dataset that was made elsewhere has no file of them; CheXpert's paths name the patient
-    (`patient<digits>`).
+    (`patient<digits>`). One made of a table without patients says so in dataset.json, and lists the images instead.
 
     Args:
         split_folder: For example target_dir/train.
@@ -126,6 +147,8 @@ def read_patients(split_folder: Path, paths: Sequence[str]) -> tuple[str, ...] |
     Raises:
         DataError: The file is damaged, or has another number of patients than the csv has rows.
     """
+    if not _patients_are_known(split_folder.parent):
+        return None
     path = patients_path(split_folder)
     try:
         patients = tuple(path.read_text(encoding="utf-8").splitlines())
@@ -140,6 +163,17 @@ def read_patients(split_folder: Path, paths: Sequence[str]) -> tuple[str, ...] |
             path=path,
         )
     return patients
+
+
+def _patients_are_known(root: Path) -> bool:
+    """Whether dataset.json, here or of the benchmark that this is one part of, says nothing to the contrary."""
+    for path in (root / DESCRIPTION_NAME, root.parent / DESCRIPTION_NAME):
+        try:
+            description = read_json(path)
+        except DataError:  # there is none; or it is damaged, which the audit says
+            continue
+        return not (isinstance(description, dict) and description.get("patients_known") is False)
+    return True
 
 
 def record_order(num_images: int) -> npt.NDArray[np.int64]:

@@ -1,6 +1,5 @@
 """manifest.json, the result of a dataset's audit, as trainings read it."""
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 from medsynth.data.wording import counted
 from medsynth.errors import DataError
-from medsynth.files import read_json
+from medsynth.files import read_json, sha256_of
 
 MANIFEST_NAME = "manifest.json"
 FORM_VERSION = 1  # raise it whenever readers of the old form would go wrong
@@ -46,12 +45,6 @@ class DataReport:
 def verify_hint(data_dir: Path) -> str:
     """Return the command that audits a dataset, as a sentence."""
     return f"Run python3 build_dataset/dataset_tool.py verify {data_dir}."
-
-
-def sha256_of(path: Path) -> str:
-    """Return the sha256 of a file's content, hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def check_manifest(data_dir: Path, *, allow_leak: bool) -> DataReport:

@@ -3,8 +3,8 @@
 import re
 from pathlib import Path, PurePosixPath
 
-from medsynth.data.manifest import sha256_of
 from medsynth.errors import NetworkError
+from medsynth.files import sha256_of
 from medsynth.gan.trainer import FINAL_FOLDER
 from medsynth.training.checkpoint import NETWORK_JSON
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from medsynth.data.tfrecords import Images
-from medsynth.files import make_folder, read_json, write_json, write_text
+from medsynth.files import make_folder, read_json, sha256_of, write_json, write_text
 from medsynth.gan.sampling import Floats
 from medsynth.metrics.cache import images_digest
 from medsynth.metrics.catalogue import METRICS, MetricsRequest, metric_of_row
-from medsynth.metrics.features import Extractor, file_digest
+from medsynth.metrics.features import Extractor
 from medsynth.report.metric_tables import MetricRow, metrics_csv, metrics_figure, metrics_text
 
 METRICS_FOLDER = "metrics"  # of a training's results
@@ -217,4 +217,4 @@ def _label_for(name: str, extractor: Extractor | None) -> str:
 
 def _weights_digest(folder: Path) -> str:
     """Return the SHA-256 of the averaged generator's file."""
-    return file_digest(folder / "average.safetensors")
+    return sha256_of(folder / "average.safetensors")

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from medsynth.data.labels import read_split_labels
-from medsynth.data.manifest import EXACT, FORM_VERSION, MANIFEST_NAME, NEAR, PATIENTS, sha256_of, verify_hint
+from medsynth.data.manifest import EXACT, FORM_VERSION, MANIFEST_NAME, NEAR, PATIENTS, verify_hint
 from medsynth.data.pyramid import open_records
 from medsynth.data.tfrecords import labels_path
 from medsynth.errors import DataError
-from medsynth.files import read_json
+from medsynth.files import read_json, sha256_of
 from medsynth.gan.metrics_record import METRICS_FOLDER
 from medsynth.gan.sampling import SPLITS
 from medsynth.gan.trained import TrainedGenerator, network_folder

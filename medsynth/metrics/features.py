@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from medsynth.data.tfrecords import Images
 from medsynth.errors import NetworkError, UsageError
+from medsynth.files import sha256_of
 from medsynth.networks.trained_classifier import BEST_WEIGHTS, TRAIN_FOLDER, TrainedClassifier, read_classifier
 
 Floats = npt.NDArray[np.float32]
@@ -116,12 +117,6 @@ def require_extractor(name: str, path: Path | None) -> None:
         )
 
 
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _compiled(network: Callable[[Any], Any]) -> Callable[[Any], Any]:
     import tensorflow as tf  # noqa: PLC0415  (names and messages need no TensorFlow)
 
@@ -135,7 +130,7 @@ def _inception_2015(path: Path, block_size: int) -> Extractor:
     network, class_weights = load_frozen_inception(path, block_size)
     label = "Inception 2015, pool3 (published FID)"
     return Extractor(
-        INCEPTION_2015, label, NUM_FEATURES, file_digest(path), _compiled(network), class_weights, block_size
+        INCEPTION_2015, label, NUM_FEATURES, sha256_of(path), _compiled(network), class_weights, block_size
     )
 
 
@@ -145,7 +140,7 @@ def _inception_keras(path: Path, block_size: int) -> Extractor:
     network, class_weights = load_keras_inception(path)
     label = "Inception-v3 of Keras (not comparable with published FID)"
     return Extractor(
-        INCEPTION_KERAS, label, NUM_FEATURES, file_digest(path), _compiled(network), class_weights, block_size
+        INCEPTION_KERAS, label, NUM_FEATURES, sha256_of(path), _compiled(network), class_weights, block_size
     )
 
 

@@ -1,12 +1,11 @@
 """A classifier that train.py of classifier_real or classifier_fake left on disk."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from medsynth.errors import DataError, NetworkError, RunFolderError
-from medsynth.files import read_json
+from medsynth.files import read_json, sha256_of
 from medsynth.runs import CONFIG_NAME, DONE_NAME
 
 TRAIN_FOLDER = "train"
@@ -74,8 +73,7 @@ class TrainedClassifier:
 
     def weights_digest(self) -> str:
         """Return the SHA-256 of the weights' file, hexadecimal."""
-        with self.weights.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(self.weights)
 
     def build(self, precision: str | None = None) -> Any:
         """Return the keras.Model with its weights: normalised images [N, D, D, 3] -> probabilities [N, L].

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medsynth.data.tfrecords import Images
-from medsynth.report.figures import save_png
+from medsynth.report.canvas import new_figure, save_png
 
 # Perceptually uniform, readable for the colour-blind and in grey (Smith and van der Walt 2015).
 COLOUR_MAP = "inferno"
@@ -45,7 +45,7 @@ def overlay_figure(path: Path, explained: Explained, *, unit: str) -> None:
         unit: What the map counts, below its scale.
     """
     num_lines = -(-len(explained.labels) // _LABELS_PER_LINE)
-    figure = _figure(11.4, 4.0 + 0.17 * num_lines)
+    figure = new_figure(11.4, 4.0 + 0.17 * num_lines)
     plain, coloured, together = figure.subplots(1, 3)
     highest = _highest(explained.values)
     _show_image(plain, explained.image)
@@ -71,7 +71,7 @@ def index_figure(path: Path, all_explained: Sequence[Explained]) -> None:
     """
     num_columns = min(_INDEX_COLUMNS, len(all_explained))
     num_rows = -(-len(all_explained) // num_columns)
-    figure = _figure(max(2.0 * num_columns, 5.0), 2.3 * num_rows + 0.3)
+    figure = new_figure(max(2.0 * num_columns, 5.0), 2.3 * num_rows + 0.3)
     grid = figure.subplots(num_rows, num_columns, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
@@ -81,16 +81,6 @@ def index_figure(path: Path, all_explained: Sequence[Explained]) -> None:
         axes.set_title(f"{_shortened(explained.name)}\n{_shortened(present)}", fontsize=7)
     figure.suptitle("attribution maps; bright: masking this place makes the classifier worse", fontsize=9)
     save_png(figure, path)
-
-
-def _figure(width: float, height: float) -> Any:
-    """Return an empty figure of these inches."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415  (a second to load)
-    from matplotlib.figure import Figure  # noqa: PLC0415
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
 
 
 def _show_image(axes: Any, image: Images) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from medsynth.report.figures import COLOURS, save_png
+from medsynth.report.canvas import new_figure, save_png
+from medsynth.report.figures import COLOURS
 
 Floats = npt.NDArray[np.float64]
 _MOST_COLUMNS = 4
@@ -58,15 +59,11 @@ def curves_figure(
         note: Below the figure: what the intervals are, and what a reader must know.
         steps: Whether y jumps at each x, rather than going there straight.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415  (a second to load)
-    from matplotlib.figure import Figure  # noqa: PLC0415
-
     num_columns = min(_MOST_COLUMNS, len(panels))
     num_rows = -(-len(panels) // num_columns)
     width = max(6.5, 0.4 + _PANEL_WIDTH * num_columns)
     lines = _wrapped(note, width)
-    figure = Figure(figsize=(width, 0.9 + 0.13 * len(lines) + _PANEL_HEIGHT * num_rows), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(width, 0.9 + 0.13 * len(lines) + _PANEL_HEIGHT * num_rows)
     figure.set_layout_engine("constrained", h_pad=0.1)
     all_axes = np.atleast_1d(figure.subplots(num_rows, num_columns)).ravel()
     for axes, panel in zip(all_axes, panels, strict=False):

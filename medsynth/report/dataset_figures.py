@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from medsynth.data.tfrecords import Images
-from medsynth.report.figures import COLOURS, save_png
+from medsynth.report.canvas import new_figure, save_png
+from medsynth.report.figures import COLOURS
 from medsynth.report.grids import image_sheet
 
 _PAIRS_PER_ROW = 4
@@ -30,16 +31,6 @@ class ShownPair:
     caption: str
 
 
-def _figure(width: float, height: float) -> Any:
-    """Return an empty figure of these inches."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415  (a second to load)
-    from matplotlib.figure import Figure  # noqa: PLC0415
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
 def cooccurrence_figure(path: Path, names: Sequence[str], labels: npt.NDArray[np.float32], *, title: str) -> None:
     """Write how often labels occur together as PNG: numbers of images, shaded by the share of the row's images.
 
@@ -52,7 +43,7 @@ def cooccurrence_figure(path: Path, names: Sequence[str], labels: npt.NDArray[np
     together = (labels.T @ labels).astype(np.int64)
     share = together / np.maximum(np.diag(together), 1)[:, None]
     size = 2.4 + 0.55 * len(names)
-    figure = _figure(size + 1.6, size)
+    figure = new_figure(size + 1.6, size)
     axes = figure.add_subplot()
     image = axes.imshow(100 * share, cmap="Blues", vmin=0, vmax=100)
     for row, column in np.ndindex(*together.shape):
@@ -78,7 +69,7 @@ def images_per_class_figure(path: Path, counts: Mapping[str, Mapping[str, int]],
     names = list(dict.fromkeys(name for split in counts.values() for name in split))
     rows = np.arange(len(names), dtype=np.float64)
     thickness = 0.8 / len(counts)
-    figure = _figure(8.0, 1.6 + 0.24 * len(names) * len(counts))
+    figure = new_figure(8.0, 1.6 + 0.24 * len(names) * len(counts))
     axes = figure.add_subplot()
     for number, (split, positives) in enumerate(counts.items()):
         places = rows + (number - (len(counts) - 1) / 2) * thickness
@@ -106,7 +97,7 @@ def contact_sheet_figure(path: Path, images: Images, row_names: Sequence[str], *
         title: Above the figure.
     """
     num_columns = len(images) // len(row_names)
-    figure = _figure(2.2 + 0.95 * num_columns, 0.6 + 0.95 * len(row_names))
+    figure = new_figure(2.2 + 0.95 * num_columns, 0.6 + 0.95 * len(row_names))
     axes = figure.add_subplot()
     _show(axes, image_sheet(images, num_columns))
     axes.set_yticks((np.arange(len(row_names)) + 0.5) * images.shape[1], row_names)
@@ -125,7 +116,7 @@ def pairs_figure(path: Path, pairs: Sequence[ShownPair], *, title: str) -> None:
     """
     num_columns = min(_PAIRS_PER_ROW, len(pairs))
     num_rows = -(-len(pairs) // num_columns)
-    figure = _figure(max(6.0, 3.2 * num_columns), 0.6 + 2.1 * num_rows)
+    figure = new_figure(max(6.0, 3.2 * num_columns), 0.6 + 2.1 * num_rows)
     all_axes = np.atleast_1d(figure.subplots(num_rows, num_columns)).ravel()
     for axes, pair in zip(all_axes, pairs, strict=False):
         _show(axes, np.concatenate([pair.first, pair.second], axis=1))

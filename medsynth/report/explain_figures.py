@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from medsynth.report.figures import save_png
+from medsynth.report.canvas import new_figure, save_png
 
 _CELL, _LEFT, _TOP, _BOTTOM = 1.75, 1.0, 0.75, 0.45  # inches
 _BRIGHTEST = 99.5  # percentile of a map at which the colour is full, so that single pixels do not hide the rest
@@ -37,13 +37,9 @@ def map_sheet(
         title: Above the sheet.
         note: Below it.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415  (a second to load)
-    from matplotlib.figure import Figure  # noqa: PLC0415
-
     num_images, num_methods = maps.shape[:2]
     size = (_LEFT + _CELL * (num_methods + 1), _TOP + _BOTTOM + 1.12 * _CELL * num_images)
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(*size)
     grid = figure.subplots(num_images, num_methods + 1, squeeze=False)
     for row in range(num_images):
         for column in range(num_methods + 1):

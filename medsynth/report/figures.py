@@ -1,16 +1,14 @@
 """Figures of results, drawn without a display and readable for the colour-blind."""
 
-import io
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from medsynth.files import atomic_path
+from medsynth.report.canvas import new_figure, save_png
 from medsynth.report.grids import image_sheet
 
 # Okabe and Ito 2008, "Color Universal Design": told apart with every common colour vision.
@@ -55,12 +53,8 @@ def comparison_figure(
         note: Below it: what the intervals are, and what a reader must know.
         published: Published mean of each series, drawn hollow on the last row; None where there is none.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415  (a second to load)
-    from matplotlib.figure import Figure  # noqa: PLC0415
-
     rows = np.arange(len(row_names), dtype=np.float64)
-    figure = Figure(figsize=(8.0, _FRAME_HEIGHT + _ROW_HEIGHT * len(rows)), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(8.0, _FRAME_HEIGHT + _ROW_HEIGHT * len(rows))
     axes = figure.add_subplot()
     axes.axvline(0.5, color="0.55", linewidth=1, linestyle="--", zorder=0)
     axes.axhline(rows[-1] - 0.5, color="0.8", linewidth=1, zorder=0)
@@ -112,12 +106,8 @@ def save_side_by_side(
         fake: Like `real`; image i was made with the labels of real image i.
         row_names: R names.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
-    from matplotlib.figure import Figure  # noqa: PLC0415
-
     num_columns = len(real) // len(row_names)
-    figure = Figure(figsize=(2 + 1.1 * num_columns, 0.7 + 0.55 * len(row_names)), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(2 + 1.1 * num_columns, 0.7 + 0.55 * len(row_names))
     height = real.shape[1]
     for axes, images, title in zip(
         figure.subplots(1, 2), (real, fake), ("real", "synthetic, the same labels"), strict=True
@@ -132,11 +122,3 @@ def save_side_by_side(
     first.set_yticks((np.arange(len(row_names)) + 0.5) * height, row_names)
     first.tick_params(length=0)
     save_png(figure, path)
-
-
-def save_png(figure: Any, path: Path) -> None:
-    """Write a matplotlib figure as PNG, atomically."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(buffer.getvalue())

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from medsynth.report.figures import COLOURS, save_png
+from medsynth.report.canvas import new_figure, save_png
+from medsynth.report.figures import COLOURS
 
 _COLUMNS_OF_PANELS = 3
 _AIMS = {"lower": "lower is better", "higher": "higher is better", "as real": "best near that of real images"}
@@ -95,14 +96,10 @@ def metrics_figure(path: Path, rows: Sequence[MetricRow], *, title: str) -> None
         rows: Of several networks, in any order.
         title: Above the figure.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415  (a second to load)
-    from matplotlib.figure import Figure  # noqa: PLC0415
-
     metrics = list(dict.fromkeys(row.metric for row in rows))
     num_columns = min(_COLUMNS_OF_PANELS, len(metrics))
     num_rows = -(-len(metrics) // num_columns)
-    figure = Figure(figsize=(1.0 + 3.6 * num_columns, 0.8 + 2.7 * num_rows), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(1.0 + 3.6 * num_columns, 0.8 + 2.7 * num_rows)
     panels = np.atleast_1d(figure.subplots(num_rows, num_columns)).ravel()
     for panel, metric in zip(panels, metrics, strict=False):
         chosen = sorted((row for row in rows if row.metric == metric), key=lambda row: row.kimg)

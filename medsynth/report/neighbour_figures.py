@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from medsynth.data.tfrecords import Images
-from medsynth.report.figures import COLOURS, save_png
+from medsynth.report.canvas import new_figure, save_png
+from medsynth.report.figures import COLOURS
 
 _MOST_BINS, _LEAST_BINS, _IMAGES_PER_BIN = 60, 12, 8
 
@@ -61,15 +62,6 @@ class Panel:
     threshold: float
 
 
-def _figure(width: float, height: float) -> Any:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415  (a second to load)
-    from matplotlib.figure import Figure  # noqa: PLC0415
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
 def neighbours_figure(path: Path, queries: Sequence[ShownQuery], *, title: str) -> None:
     """Write a row per image, with its neighbours to the right and their distances, as PNG.
 
@@ -79,7 +71,7 @@ def neighbours_figure(path: Path, queries: Sequence[ShownQuery], *, title: str) 
         title: Above the figure.
     """
     num_columns = 1 + len(queries[0].neighbours)
-    figure = _figure(max(1.5 * num_columns + 1.2, 7.5), 0.6 + 1.75 * len(queries))
+    figure = new_figure(max(1.5 * num_columns + 1.2, 7.5), 0.6 + 1.75 * len(queries))
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.03, wspace=0, hspace=0.02)
     all_axes = figure.subplots(len(queries), num_columns, squeeze=False)
     for row, query in zip(all_axes, queries, strict=True):
@@ -102,7 +94,7 @@ def distances_figure(path: Path, panels: Sequence[Panel]) -> None:
         path: The .png file, written atomically.
         panels: At least one.
     """
-    figure = _figure(8.0, 0.5 + 2.9 * len(panels))
+    figure = new_figure(8.0, 0.5 + 2.9 * len(panels))
     for axes, panel in zip(figure.subplots(len(panels), 1, squeeze=False)[:, 0], panels, strict=True):
         both = np.concatenate([panel.synthetic, panel.held_out])
         num_bins = int(np.clip(len(both) // _IMAGES_PER_BIN, _LEAST_BINS, _MOST_BINS))

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medsynth.errors import DataError, NetworkError, UsageError
+from medsynth.errors import DataError, MedsynthError, NetworkError, UsageError
+from tests.tiny_classifier import write_classifier
 from tests.toy_data import LABELS, write_toy_split
 
 
@@ -273,14 +274,14 @@ def test_other_sizes_and_depths_can_be_prepared(trained, tmp_path):
 
 
 def test_test_images_are_written_as_the_network_sees_them(trained, tmp_path):
-    from medsynth.classify.attribution.images import read_listed_images, write_listed_images
+    from medsynth.classify.attribution.images import FirstTestImages, read_listed_images
     from medsynth.data.labels import read_label_table, record_order
     from medsynth.data.pyramid import open_records
     from medsynth.networks.imagenet_input import preprocess
 
     write_toy_split(tmp_path / "test", 9)
     folder = tmp_path / "nn_files"
-    write_listed_images(folder, tmp_path / "test", trained, 5)
+    FirstTestImages.open(folder, tmp_path / "test", trained, 5).write()
     images = read_listed_images(folder, trained, prepare=False)
     table = read_label_table(tmp_path / "test")
     np.testing.assert_array_equal(images.truth, table.values[:5])
@@ -294,9 +295,9 @@ def test_test_images_are_written_as_the_network_sees_them(trained, tmp_path):
     with (folder / "sources.csv").open() as file:
         assert [row[1] for row in csv.reader(file)][1:] == list(table.paths[:5])
     with pytest.raises(UsageError, match="chosen already"):
-        write_listed_images(folder, tmp_path / "test", trained, 5)
+        FirstTestImages.open(folder, tmp_path / "test", trained, 5).write()
     with pytest.raises(UsageError, match="1 to 9 images"):
-        write_listed_images(tmp_path / "other", tmp_path / "test", trained, 10)
+        FirstTestImages.open(tmp_path / "other", tmp_path / "test", trained, 10)
 
 
 def test_pictures_are_written(tmp_path):
@@ -318,3 +319,17 @@ def test_pictures_are_written(tmp_path):
     index_figure(tmp_path / "index.png", all_explained)
     with Image.open(tmp_path / "index.png") as index:
         assert index.size[0] > 1500
+
+
+@pytest.mark.parametrize(("num_images", "words"), [(500, "1 to 9 images"), (None, "A table of the images to explain")])
+def test_a_dry_run_finds_what_the_run_would(tmp_path, num_images, words):
+    from medsynth.classify.attribution.command import Request, attribute
+
+    write_toy_split(tmp_path / "test", 9)
+    write_classifier(tmp_path / "results", LABELS)
+    request = Request(
+        model_dir=Path(__file__).parents[2] / "classifier_real", results=tmp_path / "results",
+        test_split=tmp_path / "test", num_from_test=num_images, coarse_to_fine=False, prepare=False, overrides=[],
+    )  # fmt: skip
+    with pytest.raises(MedsynthError, match=words):
+        attribute(request, dry_run=True)

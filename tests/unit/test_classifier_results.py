@@ -170,3 +170,26 @@ def test_curves_have_a_panel_per_label(tmp_path: Path, num_labels: int) -> None:
         with Image.open(tmp_path / name) as image:
             assert image.size[0] > 900
             assert len(np.unique(np.asarray(image))) > 20
+
+
+def test_a_test_that_was_cut_short_leaves_no_results_of_an_earlier_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, PATIENTS)
+    assert (tmp_path / "results.json").is_file()
+
+    def full_disk(*_: Any) -> None:
+        raise OSError("no space")
+
+    monkeypatch.setattr("medsynth.classify.evaluation.results.draw_curves", full_disk)
+    with pytest.raises(OSError, match="no space"):
+        write(tmp_path, PATIENTS, points=points())
+    assert (tmp_path / "predictions.csv").is_file()
+    assert not (tmp_path / "results.json").exists()
+
+
+def test_names_that_look_like_formulas_are_drawn_as_they_are(tmp_path: Path) -> None:
+    table, scores = images()
+    odd = LabelTable(table.paths, ("cost $x^{$ 5", "a $5 and $6", "_{"), table.values)
+    write_results(tmp_path, odd, PATIENTS, scores, FACTS, num_resamples=100)
+    assert all((tmp_path / name).is_file() for name in FIGURES)

@@ -14,10 +14,9 @@ import pytest
 from PIL import Image
 
 from medsynth.data.labels import read_split_labels
-from medsynth.data.manifest import sha256_of
 from medsynth.data.pyramid import open_records
 from medsynth.errors import DataError, NetworkError, RunFolderError, UsageError
-from medsynth.files import read_json, write_json
+from medsynth.files import read_json, sha256_of, write_json
 from medsynth.gan import release
 from medsynth.gan.model_card_text import card_text, example
 from medsynth.gan.release import export_bundle, load_generator, verify_bundle

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from medsynth.classify.attribution.images import FOLDER, ListedImages, read_listed_images, write_listed_images
+from medsynth.classify.attribution.images import FOLDER, ListedImages, FirstTestImages, read_listed_images
 from medsynth.classify.config import AttributionConfig, apply_overrides, read_config
 from medsynth.classify.testing import TEST_FOLDER, require_as_trained
 from medsynth.config import flatten
@@ -20,7 +20,7 @@ from medsynth.files import make_folder, write_array, write_json
 from medsynth.networks.trained_classifier import TrainedClassifier, read_classifier
 from medsynth.progress import Progress
 
-OUTPUT_FOLDER = "cxpl"
+OUTPUT_FOLDER, RESULTS = "cxpl", "cxpl.json"
 Floats = npt.NDArray[np.float64]
 
 
@@ -72,12 +72,18 @@ def attribute(request: Request, *, dry_run: bool = False) -> None:
     of_training = [one for one in request.overrides if f"cxpl.{one.partition('=')[0]}" not in known]
     require_as_trained(trained, config, of_training, request.resolution or trained.resolution)
     _require_whole_tiles(trained, config.cxpl)
-    if dry_run:
-        print(f"would map the images of {request.images_folder} with {trained.weights} into {request.folder}")
-        return
     if request.num_from_test is not None and request.test_split is not None:
-        write_listed_images(request.images_folder, request.test_split, trained, request.num_from_test)
-    images = read_listed_images(request.images_folder, trained, prepare=request.prepare)
+        listing = FirstTestImages.open(request.images_folder, request.test_split, trained, request.num_from_test)
+        if not dry_run:
+            listing.write()
+    images = None
+    if not dry_run or request.num_from_test is None:
+        images = read_listed_images(request.images_folder, trained, prepare=request.prepare)
+    if dry_run or images is None:
+        num_images = request.num_from_test if images is None else len(images)
+        print(f"would map {num_images} images of {request.images_folder} with {trained.weights} into {request.folder}")
+        return
+    print(f"building the network of {trained.weights}", flush=True)
     _attribute(request, trained, config.cxpl, images)
 
 
@@ -149,6 +155,9 @@ def _write(folder: Path, label_names: tuple[str, ...], outputs: Outputs, facts: 
     from medsynth.report.attribution_figures import Explained, index_figure, overlay_figure  # noqa: PLC0415
 
     images = outputs.images
+    # Of an earlier run, perhaps of more images.
+    for path in (folder / RESULTS, *folder.glob("overlay_*.png")):
+        path.unlink(missing_ok=True)
     arrays = (("y_cx_nn.npy", images.truth), ("x_cx_nn.npy", outputs.inputs), ("attr_nn.npy", outputs.maps))
     for name, array in arrays:
         write_array(folder / name, array)
@@ -174,7 +183,7 @@ def _write(folder: Path, label_names: tuple[str, ...], outputs: Outputs, facts: 
          "largest": float(one.values.max())}
         for number, one in enumerate(explained)
     ]  # fmt: skip
-    write_json(folder / "cxpl.json", facts | {"images": rows})
+    write_json(folder / RESULTS, facts | {"images": rows})
 
 
 def _unit(facts: dict[str, Any]) -> str:

@@ -109,47 +109,62 @@ def as_the_network_sees(records: Images, trained: TrainedClassifier) -> Images:
     return np.rint(pixels).clip(0, 255).astype(np.uint8)[..., : records.shape[-1]]
 
 
-def write_listed_images(folder: Path, test_split: Path, trained: TrainedClassifier, num_images: int) -> None:
-    """Write the first images of a test split, in the rows of its csv, as the network sees them, with the table.
+@dataclass(frozen=True)
+class FirstTestImages:
+    """The first images of a test split, in the rows of its csv, to be listed for cxpl.py.
 
-    Leaves nn_path_and_labels.csv, a PNG file each, and sources.csv, which says what they were called.
-
-    Args:
+    Attributes:
         folder: nn_files.
-        test_split: data_dir/test.
+        data: The split.
         trained: The classifier.
         num_images: How many.
-
-    Raises:
-        UsageError: A table is there already, or there are fewer images.
-        DataError: No such split, or other labels than the network's.
     """
-    if (folder / TABLE).is_file():
-        raise UsageError(
-            "The images to explain are chosen already; leave --from-test away to use them, or delete the table.",
-            received="--from-test",
-            path=folder / TABLE,
-        )
-    data = read_split(test_split, trained.resolution)
-    trained.require_labels(data.names, test_split)
-    if not 1 <= num_images <= len(data):
-        raise UsageError(f"--from-test takes 1 to {len(data)} images.", received=num_images, path=test_split)
-    table = read_label_table(test_split)
-    rows = range(num_images)
-    names = [f"test_{row:05d}.png" for row in rows]
-    make_folder(folder)
-    for name, image in zip(names, _records_of_rows(data, num_images), strict=True):
-        pixels = as_the_network_sees(image[None], trained)[0]
-        with atomic_path(folder / name) as temporary:
-            Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(temporary, format="PNG")
-    write_text(
-        folder / SOURCES,
-        _csv(("Path", "Source"), [(name, table.paths[row]) for name, row in zip(names, rows, strict=True)]),
-    )
-    labels = table.values[:num_images].astype(np.float64).tolist()
-    write_text(
-        folder / TABLE, _csv(("Path", *data.names), [(name, *row) for name, row in zip(names, labels, strict=True)])
-    )
+
+    folder: Path
+    data: SplitData
+    trained: TrainedClassifier
+    num_images: int
+
+    @classmethod
+    def open(cls, folder: Path, test_split: Path, trained: TrainedClassifier, num_images: int) -> "FirstTestImages":
+        """Check that they can be listed.
+
+        Args:
+            folder: nn_files.
+            test_split: data_dir/test.
+            trained: The classifier.
+            num_images: How many.
+
+        Raises:
+            UsageError: A table is there already, or there are fewer images.
+            DataError: No such split, or other labels than the network's.
+        """
+        if (folder / TABLE).is_file():
+            raise UsageError(
+                "The images to explain are chosen already; leave --from-test away to use them, or delete the table.",
+                received="--from-test",
+                path=folder / TABLE,
+            )
+        data = read_split(test_split, trained.resolution)
+        trained.require_labels(data.names, test_split)
+        if not 1 <= num_images <= len(data):
+            raise UsageError(f"--from-test takes 1 to {len(data)} images.", received=num_images, path=test_split)
+        return cls(folder, data, trained, num_images)
+
+    def write(self) -> None:
+        """Write the images as the network sees them: a PNG file each, the table, and sources.csv with their names."""
+        table = read_label_table(self.data.folder)
+        names = [f"test_{row:05d}.png" for row in range(self.num_images)]
+        make_folder(self.folder)
+        for name, image in zip(names, _records_of_rows(self.data, self.num_images), strict=True):
+            pixels = as_the_network_sees(image[None], self.trained)[0]
+            with atomic_path(self.folder / name) as temporary:
+                Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(temporary, format="PNG")
+        sources = zip(names, table.paths, strict=False)
+        write_text(self.folder / SOURCES, _csv(("Path", "Source"), sources))
+        labels = table.values[: self.num_images].astype(np.float64).tolist()
+        rows = [(name, *row) for name, row in zip(names, labels, strict=True)]
+        write_text(self.folder / TABLE, _csv(("Path", *self.data.names), rows))
 
 
 def _records_of_rows(data: SplitData, num_images: int) -> Images:

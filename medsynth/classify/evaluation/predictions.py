@@ -9,13 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from medsynth.data.labels import LabelTable, patients_in_paths, read_csv
+from medsynth.data.labels import PATIENT, SCORE_SUFFIX, LabelTable, patients_in_paths, read_csv
 from medsynth.errors import DataError
 from medsynth.files import atomic_path, read_json
 
 PREDICTIONS, RESULTS = "predictions.csv", "results.json"
 PREDICTIONS_VALID = "predictions_valid.csv"
-SCORE_SUFFIX, PATIENT = " score", "Patient"
 
 
 def write_predictions(

@@ -50,6 +50,8 @@ def write_results(
         points: Thresholds; without them there is no sensitivity and no specificity.
         num_resamples: Of the bootstrap.
     """
+    # Of an earlier test; without it nobody takes the files of two tests for one.
+    (folder / RESULTS).unlink(missing_ok=True)
     write_predictions(folder / PREDICTIONS, table, patients, scores)
     curves = [roc_curve(table.values[:, number], scores[:, number]) for number in range(len(table.names))]
     padded = np.full((len(curves), 3, max(curve.shape[1] for curve in curves)), np.nan)

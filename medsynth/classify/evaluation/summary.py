@@ -11,6 +11,7 @@ from medsynth.classify.evaluation.evaluate import ECE, METRICS, MINIMUM_CASES, E
 from medsynth.classify.evaluation.operating_points import RULE, OperatingPoints
 from medsynth.classify.evaluation.statistics import are_probabilities
 from medsynth.data.labels import LabelTable
+from medsynth.data.wording import counted
 
 Row = dict[str, Any]
 # Metrics that are read together, and one more column of the rows beside them.
@@ -172,8 +173,8 @@ def _notes(
     notes = [resampling.sentence, *_notes_on_labels(table, evaluation, resampling), *_notes_on_points(table, points)]
     if are_probabilities(scores):
         notes.append(
-            f"Calibration error: {count_bins(len(table.paths))} bins of equal mass. 'By chance' is what a calibrated "
-            "classifier measures on so few images; no more than that is no sign of a wrong probability."
+            f"Calibration error: {counted(count_bins(len(table.paths)), 'bin')} of equal mass. 'By chance' is what a "
+            "calibrated classifier measures on so few images; no more than that is no sign of a wrong probability."
         )
     else:
         notes.append("Scores outside [0, 1] are no probabilities: no Brier score and no calibration error.")

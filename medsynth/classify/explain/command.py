@@ -31,7 +31,7 @@ from medsynth.files import make_folder, write_json, write_text
 from medsynth.networks.trained_classifier import TrainedClassifier, read_classifier
 from medsynth.progress import Progress
 
-FOLDER = "xplain"
+FOLDER, RESULTS = "xplain", "xplain.json"
 NOTE = (
     "deletion: the most important pixels are replaced by ImageNet's mean grey first; a low area is good\n"
     "insertion: the most important pixels are put into the blurred image first; a high area is good\n"
@@ -94,7 +94,8 @@ def explain(request: Request, *, dry_run: bool = False) -> None:
               f"{trained.weights}: {passes:,} passes of the network each")  # fmt: skip
         return
 
-    make_folder(request.folder)
+    print(f"building the network of {trained.weights}", flush=True)
+    (make_folder(request.folder) / RESULTS).unlink(missing_ok=True)  # of an earlier run; it is written last
     job = _Job(request, config.xplain, trained, data)
     progress = Progress("explain", num_images * passes, "network passes")
     explanations = [job.explain_label(label, records, progress) for label, records in chosen.items()]
@@ -260,7 +261,7 @@ def _write_tables(job: _Job, explanations: Sequence[Explanation]) -> None:
         "probabilities": ends,
         "rows": table.rows_for_json(rows),
     }
-    write_json(job.request.folder / "xplain.json", facts)
     write_text(job.request.folder / "xplain.csv", table.rows_for_csv(rows))
     write_text(job.request.folder / "xplain.txt", text)
+    write_json(job.request.folder / RESULTS, facts)
     print(text, end="")

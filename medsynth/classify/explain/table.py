@@ -17,6 +17,8 @@ from medsynth.metrics.intervals import Estimate, mean_estimate
 ALL_LABELS = "all labels"
 # Above this mean correlation with the maps of random weights, a map says little about what was learnt.
 UNCHANGED = 0.5
+# What an estimate cannot leave, so its interval is cut there.
+_RANGES = {"deletion": (0.0, 1.0), "insertion": (0.0, 1.0), "rank_correlation": (-1.0, 1.0)}
 _ESTIMATES = ("deletion", "insertion", "deletion_gain", "insertion_gain", "rank_correlation", "map_similarity")
 _NOT_DEFINED = Estimate(math.nan)
 
@@ -63,17 +65,18 @@ def _rows(label: str, explanations: Sequence[Explanation], clusters: Sequence[st
             }
             row["num_empty_maps"] = sum(int((np.ptp(one.maps[:, number], axis=(1, 2)) == 0).sum())
                                         for one in explanations)  # fmt: skip
-        estimates = {key: _estimate(values[key], of_image) if key in values else _NOT_DEFINED for key in _ESTIMATES}
+        estimates = {key: _estimate(values[key], of_image, key) if key in values else _NOT_DEFINED for key in _ESTIMATES}
         rows.append({**row, **estimates, "remark": _remark(name, estimates)})
     return rows
 
 
-def _estimate(values: npt.NDArray[np.float64], clusters: Sequence[str]) -> Estimate:
+def _estimate(values: npt.NDArray[np.float64], clusters: Sequence[str], key: str) -> Estimate:
     defined = np.isfinite(values)
     if not defined.any():
         return _NOT_DEFINED
     of_cluster = np.unique(np.asarray(clusters)[defined], return_inverse=True)[1]
-    return mean_estimate(np.bincount(of_cluster, values[defined]) / np.bincount(of_cluster))
+    estimate = mean_estimate(np.bincount(of_cluster, values[defined]) / np.bincount(of_cluster))
+    return estimate.within(*_RANGES[key]) if key in _RANGES else estimate
 
 
 def _remark(method: str, estimates: dict[str, Estimate]) -> str:

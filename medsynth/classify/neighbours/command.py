@@ -121,6 +121,7 @@ def run(
 
     from medsynth.classify.neighbours.results import search_and_write  # noqa: PLC0415  (loads TensorFlow)
 
+    print("building the network", flush=True)
     # Real images' features are the same for every GAN, so they lie with the real classifier's results.
     real_cache = make_folder(real_results_folder(data_dir, resolution) / CACHE_FOLDER)
     print(search_and_write(comparands, make_folder(folder), real_cache, folder / CACHE_FOLDER, seed=_SEED))

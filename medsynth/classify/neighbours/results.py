@@ -57,6 +57,7 @@ def search_and_write(comparands: Comparands, folder: Path, real_cache: Path, fak
         training.near_records(split.data.records, FeatureCache(fake_cache), f"synthetic {split.name}")
         for split in comparands.synthetic
     ]
+    (folder / RESULTS).unlink(missing_ok=True)  # of an earlier run; it is written last
     write_published(folder, comparands, found[0].direct)
     pixels = None
     if PixelSearch.can_compare(train.data.records):
@@ -95,18 +96,6 @@ def search_and_write(comparands: Comparands, folder: Path, real_cache: Path, fak
         ],
     )  # fmt: skip
     facts = _facts(comparands, training.extractor.label)
-    write_json(
-        folder / RESULTS,
-        facts
-        | {
-            "distance": dataclasses.asdict(of_distances),
-            "ratio": dataclasses.asdict(of_ratios),
-            "false_alarms_on_other_half": None if alarms is None else dataclasses.asdict(alarms),
-            "planted": [dataclasses.asdict(one) for one in detections],
-            "pixel_copies": None if counts is None else dataclasses.asdict(counts),
-            "verdict": sentences,
-        },
-    )
     lines = [
         f"features: {facts['features']}, {facts['weights']} ({facts['weights_origin']}), sha256 "
         f"{facts['weights_sha256']}",
@@ -120,6 +109,18 @@ def search_and_write(comparands: Comparands, folder: Path, real_cache: Path, fak
     ]
     text = "\n".join(lines) + "\n"
     write_text(folder / LOG, text)
+    write_json(
+        folder / RESULTS,
+        facts
+        | {
+            "distance": dataclasses.asdict(of_distances),
+            "ratio": dataclasses.asdict(of_ratios),
+            "false_alarms_on_other_half": None if alarms is None else dataclasses.asdict(alarms),
+            "planted": [dataclasses.asdict(one) for one in detections],
+            "pixel_copies": None if counts is None else dataclasses.asdict(counts),
+            "verdict": sentences,
+        },
+    )
     return text
 
 
