@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from medsynth.config import require_range
 from medsynth.errors import UsageError
+from medsynth.gan.loss_protocols import Level, LossTerms
 from medsynth.gan.losses import (
     epsilon_penalty,
     gradient_penalty,
@@ -22,7 +23,6 @@ from medsynth.gan.losses import (
     wasserstein_discriminator,
     wasserstein_generator,
 )
-from medsynth.gan.steps import Level, LossTerms
 
 GeneratorLoss = Literal["wgan", "logistic", "logistic_ns"]
 DiscriminatorLoss = Literal["wgangp", "logistic", "logistic_r", "hinge", "hinge_gp"]

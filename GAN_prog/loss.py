@@ -9,6 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from medsynth.gan.loss_protocols import Level, LossTerms
 from medsynth.gan.losses import (
     epsilon_penalty,
     gradient_penalty,
@@ -16,7 +17,6 @@ from medsynth.gan.losses import (
     wasserstein_discriminator,
     wasserstein_generator,
 )
-from medsynth.gan.steps import Level, LossTerms
 
 
 @dataclass(frozen=True)

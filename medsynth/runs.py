@@ -1,4 +1,4 @@
-"""The results folder of one training: whose it is, its lock, its settings, its log."""
+"""The results folder of one training, or another long job: whose it is, its lock, its settings, its log."""
 
 import fcntl
 import json
@@ -34,14 +34,15 @@ class RunFolder:
         path: The folder; made where it does not exist.
         settings: Everything that the result depends on, as a flat dictionary
             that JSON can hold.
+        done_name: The file that says that it came to its end.
 
     Raises:
-        RunFolderError: Another training holds it, it was begun with other
+        RunFolderError: Another run holds it, it was begun with other
             settings (the message says which), or it cannot be written.
     """
 
-    def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
-        self.path = path
+    def __init__(self, path: Path, settings: Mapping[str, Any], *, done_name: str = DONE_NAME) -> None:
+        self.path, self.done_name = path, done_name
         self.settings: dict[str, Any] = json.loads(json.dumps(settings))
         self._lock: TextIO | None = None
         self._log: TextIO | None = None
@@ -49,7 +50,7 @@ class RunFolder:
     @property
     def is_done(self) -> bool:
         """Whether an earlier run in this folder came to its end."""
-        return (self.path / DONE_NAME).is_file()
+        return (self.path / self.done_name).is_file()
 
     def __enter__(self) -> Self:
         make_folder(self.path)
@@ -61,7 +62,7 @@ class RunFolder:
             holder = self._lock.read().strip() or "another process"
             self._lock.close()
             raise RunFolderError(
-                "Another training is running in this folder; wait for it or choose another folder.",
+                "Another run is going on in this folder; wait for it or choose another folder.",
                 received=holder,
                 path=self.path,
             ) from None
@@ -121,12 +122,12 @@ class RunFolder:
             self._log.flush()
 
     def mark_done(self, summary: str) -> None:
-        """Write _training-done.txt, the one sign that a training is finished."""
-        write_text(self.path / DONE_NAME, f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {summary}\n")
+        """Write the one sign that a training is finished, _training-done.txt or `done_name`."""
+        write_text(self.path / self.done_name, f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {summary}\n")
 
     def mark_undone(self) -> None:
         """Take the sign away, before a finished training is continued."""
-        (self.path / DONE_NAME).unlink(missing_ok=True)
+        (self.path / self.done_name).unlink(missing_ok=True)
 
 
 class FollowedRun:

@@ -13,7 +13,8 @@ from safetensors.numpy import save_file
 
 from medsynth.config import override
 from medsynth.gan.application import GanApplication
-from medsynth.gan.steps import AdversarialStep, Level, Networks
+from medsynth.gan.loss_protocols import Level
+from medsynth.gan.steps import AdversarialStep, Networks
 from medsynth.training.checkpoint import named_variables
 
 

@@ -1,9 +1,9 @@
-"""Twenty training steps of both GANs on one device, on two logical ones, or as one of two processes.
+"""Twenty training steps of every GAN on one device, on two logical ones, or as one of two processes.
 
 python -m tests.distributed_steps one|mirrored|worker|agree
 
-Prints every scalar of every step, with the minibatch standard deviation and without. On one device the former
-is computed as two devices do: each half of the minibatch has groups of its own.
+Prints every scalar of every step; of GANs that have a minibatch standard deviation, with it and without. On one device
+the former is computed as two devices do: each half of the minibatch has groups of its own.
 `agree` only prints the number of devices and what the processes agree on.
 """
 
@@ -19,16 +19,24 @@ from GAN_cpd.loss import ConditionalLoss
 from GAN_cpd.loss import LossConfig as ConditionalLossConfig
 from GAN_cpd.networks import Discriminator as ConditionalDiscriminator
 from GAN_cpd.networks import Generator as ConditionalGenerator
+from GAN_joint.loss import JointLoss
+from GAN_joint.networks import Discriminator as JointDiscriminator
+from GAN_joint.networks import Generator as JointGenerator
 from GAN_prog.loss import LossConfig, ProgressiveLoss
 from GAN_prog.networks import Discriminator, Generator
 from medsynth.gan.augment import AugmentConfig
-from medsynth.gan.steps import AdversarialStep, LossTerms, Networks, OptimiserConfig
+from medsynth.gan.loss_protocols import LossTerms
+from medsynth.gan.steps import AdversarialStep, Networks, OptimiserConfig
 from medsynth.training.distribution import start_distribution
 
 NUM_STEPS, NUM_IMAGES, NUM_LABELS, RESOLUTION = 20, 16, 3, 16
+PYRAMID = {"resolution": RESOLUTION, "label_size": NUM_LABELS, "fmap_base": 64, "fmap_max": 8}
+PAIRS = {"resolution": RESOLUTION, "num_columns": NUM_LABELS, "width": 0.05}
 APPS = {
-    "prog": (Generator, Discriminator, ProgressiveLoss(LossConfig())),
-    "cpd": (ConditionalGenerator, ConditionalDiscriminator, ConditionalLoss(ConditionalLossConfig())),
+    "prog": (Generator, Discriminator, ProgressiveLoss(LossConfig()), PYRAMID),
+    "cpd": (ConditionalGenerator, ConditionalDiscriminator, ConditionalLoss(ConditionalLossConfig()), PYRAMID),
+    # Batch normalisation over all devices, and dropout that does not depend on how many there are.
+    "joint": (JointGenerator, JointDiscriminator, JointLoss(), PAIRS),
 }
 
 
@@ -56,16 +64,16 @@ class InShards:
 
 
 def run(
-    strategy: tf.distribute.Strategy, app: str, group_size: int, augmentation: AugmentConfig | None = None
+    strategy: tf.distribute.Strategy, app: str, group_size: int | None, augmentation: AugmentConfig | None = None
 ) -> list[dict[str, float]]:
     """Do the steps of one GAN and return their scalars."""
-    generator_class, discriminator_class, loss = APPS[app]
-    size = {"resolution": RESOLUTION, "label_size": NUM_LABELS, "fmap_base": 64, "fmap_max": 8}
+    generator_class, discriminator_class, loss, size = APPS[app]
+    groups = {} if group_size is None else {"stddev_group_size": group_size}
     keras.utils.set_random_seed(1)
     with strategy.scope():
         networks = (
             generator_class(**size, name="generator"),
-            discriminator_class(**size, stddev_group_size=group_size, name="discriminator"),
+            discriminator_class(**size, **groups, name="discriminator"),
             generator_class(**size, name="average"),
         )
         for network in networks:
@@ -74,7 +82,7 @@ def run(
     is_one_device = strategy.num_replicas_in_sync == 1
     step = AdversarialStep(
         Networks(*networks),
-        InShards(loss) if is_one_device and group_size > 1 else loss,
+        InShards(loss) if is_one_device and (group_size or 1) > 1 else loss,
         # Training is chaotic: with the published epsilon, 1e-8, a weight whose gradient is nothing but rounding moves
         # by a full step, in a direction that the order of additions decides; after about 15 steps at a rate of 0.001
         # losses differed by 5e-4. A mistake in sharing a minibatch shows in the first steps.
@@ -110,9 +118,10 @@ def main(mode: str) -> None:
     if strategy.num_replicas_in_sync != (1 if mode == "one" else 2):
         raise SystemExit(f"{mode} runs on {strategy.num_replicas_in_sync} devices")
     found = {}
-    for app in APPS:
+    for app in ("prog", "cpd"):
         for name, group_size in (("with", 4), ("without", 1)):
             found[f"{app} {name} stddev"] = run(strategy, app, group_size)
+    found["joint"] = run(strategy, "joint", None)
     found["cpd augmented"] = run(strategy, "cpd", 1, AugmentConfig(mode="fixed", probability=0.5))
     print(json.dumps(found))
 

@@ -70,7 +70,15 @@ def imports_of(path: Path) -> set[str]:
 
 
 def test_there_is_something_to_check() -> None:
-    assert {"GAN_cpd", "GAN_prog", "benchmark", "build_dataset", "classifier_fake", "classifier_real"} <= set(APPS)
+    assert {
+        "GAN_cpd",
+        "GAN_joint",
+        "GAN_prog",
+        "benchmark",
+        "build_dataset",
+        "classifier_fake",
+        "classifier_real",
+    } <= set(APPS)
     assert len(SCRIPTS) >= 9
     assert len(MODULES) > 40
 

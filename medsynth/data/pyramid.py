@@ -6,19 +6,16 @@ import numpy as np
 import numpy.typing as npt
 
 from medsynth.data.labels import read_split_labels, require_positives
+from medsynth.data.order import PassOrder
 from medsynth.data.tfrecords import Images, RecordFile, available_resolutions, record_path
 from medsynth.errors import DataError
 from medsynth.files import require_folder
-
-_LABEL_STREAM = 1
 
 
 class ImagePyramid:
     """A split's images at all resolutions up to one, with their labels.
 
-    The n-th image of a training is fixed by (seed, n): each pass over the data
-    goes through a permutation drawn from (seed, number of the pass). A resumed
-    training therefore needs nothing but its count of images.
+    The n-th image of a training is fixed by (seed, n); see `medsynth.data.order.PassOrder`.
 
     Args:
         split_folder: For example data_dir/train.
@@ -51,7 +48,7 @@ class ImagePyramid:
         self.num_images = len(self.labels)
         self.num_channels = self._files[self.resolution].shape[2]
         self.images_digest = self._files[self.resolution].digest
-        self._permutations: dict[int, npt.NDArray[np.int64]] = {}
+        self._order = PassOrder(self.num_images, seed)
 
     def batch(self, images_seen: int, size: int, resolution: int) -> tuple[Images, npt.NDArray[np.float32]]:
         """Return the next images and their labels.
@@ -64,31 +61,17 @@ class ImagePyramid:
         Returns:
             uint8 [size, resolution, resolution, C] and float32 [size, L].
         """
-        positions = np.arange(images_seen, images_seen + size)
-        passes, within = np.divmod(positions, self.num_images)
-        indices = np.empty(size, np.int64)
-        for number in np.unique(passes):
-            chosen = passes == number
-            indices[chosen] = self._permutation(int(number))[within[chosen]]
+        indices = self._order.next(images_seen, size)
         return self._files[resolution].read(indices), self.labels[indices]
 
     def random_labels(self, step: int, size: int) -> npt.NDArray[np.float32]:
         """Draw label rows with replacement from the training labels: float32 [size, L], fixed by (seed, step)."""
-        rng = np.random.default_rng((self.seed, _LABEL_STREAM, step))
-        return self.labels[rng.integers(self.num_images, size=size)]
+        return self.labels[self._order.draw(step, size)]
 
     def first_images(self, size: int) -> tuple[Images, npt.NDArray[np.float32]]:
         """Return the first images in record order (cyclic), at full resolution, and their labels."""
         indices = np.arange(size) % self.num_images
         return self._files[self.resolution].read(indices), self.labels[indices]
-
-    def _permutation(self, number: int) -> npt.NDArray[np.int64]:
-        if number not in self._permutations:
-            # A batch spans two passes at most where the data is not tiny; keep the newest few.
-            for old in sorted(self._permutations)[:-3]:
-                del self._permutations[old]
-            self._permutations[number] = np.random.default_rng((self.seed, 0, number)).permutation(self.num_images)
-        return self._permutations[number]
 
 
 def open_records(split_folder: Path, resolution: int, *, expected_num: int | None = None) -> RecordFile:

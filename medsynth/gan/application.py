@@ -3,7 +3,7 @@
 import argparse
 import hashlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,11 +14,13 @@ import tensorflow as tf
 from medsynth.config import choose_preset, flatten, override
 from medsynth.data.manifest import DataReport, check_manifest
 from medsynth.data.pyramid import ImagePyramid
+from medsynth.data.training_images import TrainingImages
 from medsynth.errors import DataError, NetworkError, UsageError
 from medsynth.gan.augment import AugmentConfig, check_augment
+from medsynth.gan.loss_protocols import AdversarialLoss, SimultaneousLoss
 from medsynth.gan.sampling import draw_latents, make_sampler, sample_all, write_inference
 from medsynth.gan.schedule import ScheduleConfig, check_schedule, num_devices_to_use, schedule_at
-from medsynth.gan.steps import AdversarialLoss, AdversarialStep, Networks, OptimiserConfig
+from medsynth.gan.steps import AdversarialStep, Networks, OptimiserConfig
 from medsynth.gan.stopping import FidStopping, StoppingConfig, check_stopping
 from medsynth.gan.trained import open_generator
 from medsynth.gan.trainer import GanTrainer, TrainerConfig
@@ -28,6 +30,19 @@ from medsynth.runs import FollowedRun, RunFolder
 from medsynth.training.distribution import Distribution, available_devices, start_distribution
 
 METRICS_CACHE = Path("metrics") / "cache"
+
+
+def open_dataset(
+    data_dir: Path, resolution: int, config: Any, seed: int, allow_leak: bool
+) -> tuple[ImagePyramid, DataReport]:
+    """Open data_dir/train of a dataset made by build_dataset.
+
+    Raises:
+        DataError: It cannot be trained on, or shares patients or images with its test and `allow_leak` is not set.
+    """
+    report = check_manifest(data_dir, allow_leak=allow_leak)
+    smallest = config.schedule.initial_resolution
+    return ImagePyramid(data_dir / "train", resolution, smallest_resolution=smallest, seed=seed), report
 
 
 class GanConfig(Protocol):
@@ -54,14 +69,21 @@ class GanApplication:
         build_loss: Makes the losses from the settings.
         generator_classes: The classes that a stored generator may be of, by name.
         is_progressive: Whether the networks grow from schedule.initial_resolution.
+        open_data: Opens what is trained on: of (data_dir, resolution, settings, seed, allow_leak), the images and
+            what an audit found of them.
+        group_size: Images whose standard deviation the discriminator sees; 1 where it does not.
+        facts: What its stored networks say of themselves besides what all networks say.
     """
 
     name: str
     presets: Callable[[int], dict[str, Any]]
     build_networks: Callable[[Any, int, int, int], tuple[Any, Any]]
-    build_loss: Callable[[Any], AdversarialLoss]
-    generator_classes: dict[str, type]
+    build_loss: Callable[[Any], AdversarialLoss | SimultaneousLoss]
+    generator_classes: Mapping[str, type]
     is_progressive: bool = False
+    open_data: Callable[[Path, int, Any, int, bool], tuple[TrainingImages, DataReport]] = open_dataset
+    group_size: int = 4
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -80,7 +102,7 @@ class Training:
 
     application: GanApplication
     config: GanConfig
-    data: ImagePyramid
+    data: TrainingImages
     seed: int
     resolution: int
     data_report: DataReport = field(default_factory=DataReport)
@@ -112,8 +134,10 @@ class Training:
         arguments = (self.config, self.resolution, self.data.num_channels, len(self.data.label_names))
         with strategy.scope():
             generator, discriminator = self.application.build_networks(*arguments)
-            average, _ = self.application.build_networks(*arguments)
-            average.set_weights(generator.get_weights())
+            average = generator
+            if self.config.optimiser.average_decay > 0:
+                average, _ = self.application.build_networks(*arguments)
+                average.set_weights(generator.get_weights())
         return AdversarialStep(
             Networks(generator, discriminator, average),
             self.application.build_loss(self.config),
@@ -161,6 +185,7 @@ class Training:
                 "label_names": list(self.data.label_names),
                 "resolution": self.resolution,
                 "random_seed": self.seed,
+                **self.application.facts,
             }
             GanTrainer(
                 folder,
@@ -236,9 +261,9 @@ def prepare_training(
 
     Args:
         application: Which GAN.
-        data_dir: A dataset made by build_dataset; its `train` is used.
+        data_dir: What the application's `open_data` reads.
         seed: 0 to 2^32 - 1.
-        resolution: Of the images, a power of two.
+        resolution: Of the images.
         preset: Name of the settings to start from.
         overrides: `key=value` each.
         allow_leak: Train although train and test of the data share patients or images.
@@ -250,20 +275,18 @@ def prepare_training(
     config = override(chosen, overrides)
     if not application.is_progressive:
         _refuse_growing(application, config.schedule, chosen.schedule)
-    check_schedule(config.schedule, resolution)
+    check_schedule(config.schedule, resolution, application.group_size)
     application.build_loss(config)  # refuses settings that do not go together
-    num_devices = num_devices_to_use(config.schedule, resolution, available_devices(config.schedule.num_gpus))
+    num_available = available_devices(config.schedule.num_gpus)
+    num_devices = num_devices_to_use(config.schedule, resolution, num_available, application.group_size)
     check_stopping(config.stopping)
-    data_report = check_manifest(data_dir, allow_leak=allow_leak)
-    data = ImagePyramid(
-        data_dir / "train", resolution, smallest_resolution=config.schedule.initial_resolution, seed=seed
-    )
+    data, data_report = application.open_data(data_dir, resolution, config, seed, allow_leak)
     check_augment(config.augment, data.num_channels)
     if config.stopping.features != "none" and data.num_images < 2:
         raise DataError(
             "FID (stopping.features) needs 2 training images or more.",
             received=f"{data.num_images} image",
-            path=data.split_folder,
+            path=data_dir,
         )
     return Training(application, config, data, seed, resolution, data_report, num_devices)
 

@@ -31,6 +31,11 @@ def quantise(images: tf.Tensor) -> tf.Tensor:
     return tf.saturate_cast(tf.round((images + 1.0) * 127.5), tf.uint8)
 
 
+def images_of(output: Any) -> Any:
+    """Return the images of a generator's output; a generator of images and table rows returns both, images first."""
+    return output[0] if isinstance(output, tuple) else output
+
+
 def make_sampler(generator: Any, *, block_size: int = 64, **level: Any) -> Sampler:
     """Return a function that turns latents and labels into images, in blocks of one fixed size.
 
@@ -39,7 +44,7 @@ def make_sampler(generator: Any, *, block_size: int = 64, **level: Any) -> Sampl
     block's rows alone, whatever is generated after them.
 
     Args:
-        generator: Maps latents [n, Z] and labels [n, L] to images in [-1, 1].
+        generator: Maps latents [n, Z] and labels [n, L] to images in [-1, 1], or to a tuple that begins with them.
         block_size: Images per call of the generator.
         **level: Passed on to the generator, such as `stage` and `fade`.
 
@@ -50,7 +55,7 @@ def make_sampler(generator: Any, *, block_size: int = 64, **level: Any) -> Sampl
 
     @tf.function(autograph=False)
     def generate(latents: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        return quantise(generator(latents, labels, **level))
+        return quantise(images_of(generator(latents, labels, **level)))
 
     def sample(latents: Floats, labels: Floats) -> Iterator[Images]:
         for start in range(0, len(latents), block_size):

@@ -59,7 +59,7 @@ class Point:
 
     Attributes:
         lod: Level of detail: 0 is the final resolution, 1 half of it; a fraction fades between.
-        resolution: The finest resolution in use, 2^(log2(final) - floor(lod)).
+        resolution: The finest resolution in use, final / 2^floor(lod).
         minibatch: Real images of a discriminator step, over all devices.
         generator_learning_rate: Adam's rate.
         discriminator_learning_rate: Adam's rate.
@@ -84,7 +84,7 @@ def schedule_at(config: ScheduleConfig, final_resolution: int, images_seen: int)
 
     Args:
         config: The settings.
-        final_resolution: Resolution of the networks, a power of two.
+        final_resolution: Resolution of the networks; a power of two where they grow.
         images_seen: Real images shown to the discriminator so far.
     """
     kimg = images_seen / 1000.0
@@ -95,7 +95,7 @@ def schedule_at(config: ScheduleConfig, final_resolution: int, images_seen: int)
     if config.transition_kimg > 0:
         lod -= max(into_phase - config.training_kimg, 0.0) / config.transition_kimg
     lod = max(lod, 0.0)
-    resolution = 2 ** (int(math.log2(final_resolution)) - math.floor(lod))
+    resolution = final_resolution // 2 ** math.floor(lod)
     return Point(
         lod=lod,
         resolution=resolution,
@@ -120,8 +120,9 @@ def _minibatch(config: ScheduleConfig, resolution: int) -> int:
 
 def _minibatches(config: ScheduleConfig, final_resolution: int) -> dict[int, int]:
     """Return the minibatch at every resolution that a training goes through."""
-    first, last = (int(math.log2(r)) for r in (config.initial_resolution, final_resolution))
-    return {2**log2: _minibatch(config, 2**log2) for log2 in range(first, last + 1)}
+    num_stages = int(math.log2(final_resolution / config.initial_resolution)) + 1
+    resolutions = [final_resolution // 2**stage for stage in reversed(range(num_stages))]
+    return {resolution: _minibatch(config, resolution) for resolution in resolutions}
 
 
 def _can_share(minibatch: int, num_devices: int, group_size: int) -> bool:
@@ -206,7 +207,8 @@ def check_schedule(config: ScheduleConfig, final_resolution: int, group_size: in
         if not (math.isfinite(getattr(config, name)) and getattr(config, name) >= 0):
             raise UsageError(f"schedule.{name} must be 0 or more.", received=getattr(config, name))
     start = config.initial_resolution
-    if start < 4 or start & (start - 1) or start > final_resolution:
+    is_power_of_two = start >= 4 and not start & (start - 1)
+    if start > final_resolution or (start < final_resolution and not is_power_of_two) or start < 4:
         raise UsageError(
             f"schedule.initial_resolution is a power of two from 4 to the final {final_resolution}.", received=start
         )

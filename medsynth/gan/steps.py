@@ -1,14 +1,14 @@
-"""One adversarial training step: a discriminator update, the average, a generator update.
+"""One adversarial training step: discriminator, average and generator, one after the other or both networks at once.
 
 Random numbers are stateless: they depend on (seed, step, purpose) alone, so
 that a resumed training draws what the undisturbed one would have drawn.
 """
 
-import enum
+import functools
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import keras
 import numpy as np
@@ -17,73 +17,16 @@ import tensorflow as tf
 
 from medsynth.config import require_range
 from medsynth.gan.augment import AugmentConfig, adjusted_probability, augment, score_sign_mean
+from medsynth.gan.draws import Draws, Purpose
 from medsynth.gan.layers import downscale2d, upscale2d
+from medsynth.gan.loss_protocols import AdversarialLoss, Level, LossTerms, SimultaneousLoss
 from medsynth.training.checkpoint import named_variables
 from medsynth.training.optimizers import SkippingAdam
 
-
-class Level(NamedTuple):
-    """Level of detail: its whole part (which layers run) and its fraction (a scalar tensor)."""
-
-    stage: int
-    fade: Any
-
-
-class LossTerms(NamedTuple):
-    """A loss (float32 scalar) and the scalars worth showing, by name.
-
-    A discriminator's also has its scores [N, 1], which adaptive augmentation watches.
-    """
-
-    total: tf.Tensor
-    metrics: dict[str, tf.Tensor]
-    real_scores: tf.Tensor | None = None
-    fake_scores: tf.Tensor | None = None
-
-
-class AdversarialLoss(Protocol):
-    """What an application's loss.py provides."""
-
-    @property
-    def scores_have_a_zero(self) -> bool:
-        """Whether a score of 0 separates real from fake; not so in a Wasserstein loss, where only differences count."""
-
-    def generator(
-        self, generator: Any, discriminator: Any, latents: tf.Tensor, labels: tf.Tensor, level: Level
-    ) -> LossTerms:
-        """Return the generator's loss for freshly drawn latents and labels."""
-
-    def discriminator(
-        self,
-        generator: Any,
-        discriminator: Any,
-        reals: tf.Tensor,
-        labels: tf.Tensor,
-        latents: tf.Tensor,
-        mix: tf.Tensor,
-        level: Level,
-        gradient_scale: tf.Tensor | float = 1.0,
-    ) -> LossTerms:
-        """Return the discriminator's loss for a batch of real images and their labels.
-
-        `gradient_scale` multiplies scores before their gradients with respect to images are taken,
-        and divides those gradients: float16 needs it.
-        """
-
-
-# A loss multiplied by its scale, scalars to show, and the variables to differentiate it by.
-_Terms = tuple[tf.Tensor, dict[str, tf.Tensor], list[keras.Variable]]
-
-
-class _Purpose(enum.IntEnum):
-    """Keeps the random streams of a step apart."""
-
-    MIRROR = 0
-    DISCRIMINATOR_LATENTS = 1
-    MIX = 2
-    GENERATOR_LATENTS = 3
-    DISCRIMINATOR_AUGMENT = 4
-    GENERATOR_AUGMENT = 5
+# A loss multiplied by its scale, and the variables to differentiate it by.
+_Objective = tuple[tf.Tensor, list[keras.Variable]]
+# What a pass is differentiated for, and scalars to show.
+_Terms = tuple[list[_Objective], dict[str, tf.Tensor]]
 
 
 @dataclass(frozen=True)
@@ -94,7 +37,7 @@ class OptimiserConfig:
         beta_1: Decay of the mean of gradients.
         beta_2: Decay of the mean of their squares.
         epsilon: Added to the root of that.
-        average_decay: Share that the generator's average keeps per step.
+        average_decay: Share that the generator's average keeps per step; 0 does without one.
     """
 
     beta_1: float = 0.0
@@ -115,7 +58,8 @@ class Networks:
     Attributes:
         generator: Being trained.
         discriminator: Being trained.
-        average: Like the generator, with averaged weights; it makes the pictures.
+        average: Like the generator, with averaged weights; it makes the pictures. The generator itself where there
+            is no average.
     """
 
     generator: Any
@@ -123,8 +67,9 @@ class Networks:
     average: Any
 
     def named(self) -> dict[str, Any]:
-        """Return the networks by the names that they are stored under."""
-        return {"generator": self.generator, "discriminator": self.discriminator, "average": self.average}
+        """Return the networks by the names that they are stored under; what makes the pictures is the average."""
+        named = {"discriminator": self.discriminator, "average": self.average}
+        return named if self.average is self.generator else {"generator": self.generator, **named}
 
 
 def prepare_reals(images: tf.Tensor, resolution: int, fade: tf.Tensor) -> tf.Tensor:
@@ -162,7 +107,7 @@ class AdversarialStep:
     def __init__(
         self,
         networks: Networks,
-        loss: AdversarialLoss,
+        loss: AdversarialLoss | SimultaneousLoss,
         config: OptimiserConfig,
         *,
         seed: int,
@@ -224,7 +169,9 @@ class AdversarialStep:
         learning_rates: tuple[float, float],
         stop: bool = False,
     ) -> dict[str, tf.Tensor]:
-        """Do a discriminator step, update the average, do a generator step.
+        """Update the discriminator, the average and the generator.
+
+        With a `SimultaneousLoss` both networks' gradients are those before either update.
 
         Args:
             images: uint8 [N, r, r, C] real images at the resolution of `stage`, the global minibatch.
@@ -261,59 +208,109 @@ class AdversarialStep:
         self, shares: Any, step: tf.Tensor, stage: int, fade: tf.Tensor, learning_rates: tf.Tensor
     ) -> dict[str, tf.Tensor]:
         level = Level(stage, fade)
+        if isinstance(self.loss, SimultaneousLoss):
+            return self._run_both(self.loss, shares, step, level, learning_rates)
 
         # Discriminator.
-        gradients, metrics = self._differentiate(self._discriminator_terms, shares, step, level)
+        terms_of: Callable[..., _Terms] = functools.partial(self._discriminator_terms, self.loss)
+        (gradients,), metrics = self._differentiate(terms_of, shares, step, level)
         done = self._update("discriminator_adam", gradients, metrics["discriminator"], learning_rates[1])
         if self.augmentation.mode == "adaptive":
             metrics["augment_probability"] = self._adjust_augmentation(metrics["augment_signs"], shares, step)
 
         # The average follows the generator as it was before its own update.
+        self._update_average()
+
+        # Generator.
+        (gradients,), more = self._differentiate(
+            functools.partial(self._generator_terms, self.loss), shares, step, level
+        )
+        done += self._update("generator_adam", gradients, more["generator"], learning_rates[0])
+        return metrics | more | {"skipped": 2 - done}
+
+    def _run_both(
+        self, loss: SimultaneousLoss, shares: Any, step: tf.Tensor, level: Level, learning_rates: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        terms_of = functools.partial(self._both_terms, loss)
+        (of_discriminator, of_generator), metrics = self._differentiate(terms_of, shares, step, level)
+        done = self._update("discriminator_adam", of_discriminator, metrics["discriminator"], learning_rates[1])
+        if self.augmentation.mode == "adaptive":
+            metrics["augment_probability"] = self._adjust_augmentation(metrics["augment_signs"], shares, step)
+        self._update_average()
+        done += self._update("generator_adam", of_generator, metrics["generator"], learning_rates[0])
+        return metrics | {"skipped": 2 - done}
+
+    def _update_average(self) -> None:
         keep = self.config.average_decay
+        if self.networks.average is self.networks.generator:
+            return
         pairs = zip(self.networks.average.variables, self.networks.generator.variables, strict=True)
         for average, current in pairs:
             self.strategy.extended.update(
                 average.value, lambda mine, other: mine.assign(other + (mine - other) * keep), args=(current.value,)
             )
 
-        # Generator.
-        gradients, more = self._differentiate(self._generator_terms, shares, step, level)
-        done += self._update("generator_adam", gradients, more["generator"], learning_rates[0])
-        return metrics | more | {"skipped": 2 - done}
-
-    def _discriminator_terms(self, share: Any, random: "_Random", level: Level) -> _Terms:
+    def _discriminator_terms(self, loss: AdversarialLoss, share: Any, draws: Draws, level: Level) -> _Terms:
         images, labels, _, stop = share
         networks, scale = self.networks, self.optimisers["discriminator_adam"].loss_scale()
-        reals = prepare_reals(images, networks.generator.resolution, level.fade)
-        if self.mirror:
-            coin = random.uniform(_Purpose.MIRROR, (1, 1, 1))
-            reals = tf.where(coin < 0.5, reals, tf.reverse(reals, axis=[2]))
-        terms = self.loss.discriminator(
+        terms = loss.discriminator(
             networks.generator,
-            self._augmented(random, _Purpose.DISCRIMINATOR_AUGMENT),
-            reals,
+            self._augmented(draws, Purpose.DISCRIMINATOR_AUGMENT),
+            self._reals(images, draws, level),
             labels,
-            random.normal(_Purpose.DISCRIMINATOR_LATENTS, (networks.generator.latent_size,)),
-            random.uniform(_Purpose.MIX, (1, 1, 1)),
+            draws.normal(Purpose.DISCRIMINATOR_LATENTS, (networks.generator.latent_size,)),
+            draws.uniform(Purpose.MIX, (1, 1, 1)),
             level,
             scale,
         )
+        objective = (terms.total * scale, networks.discriminator.trainable_variables)
+        return [objective], self._discriminator_metrics(terms, stop)
+
+    def _generator_terms(self, loss: AdversarialLoss, share: Any, draws: Draws, level: Level) -> _Terms:
+        _, _, labels, _ = share
+        networks, scale = self.networks, self.optimisers["generator_adam"].loss_scale()
+        latents = draws.normal(Purpose.GENERATOR_LATENTS, (networks.generator.latent_size,))
+        discriminator = self._augmented(draws, Purpose.GENERATOR_AUGMENT)
+        terms = loss.generator(networks.generator, discriminator, latents, labels, level)
+        objective = (terms.total * scale, networks.generator.trainable_variables)
+        return [objective], {"generator": terms.total, **terms.metrics}
+
+    def _both_terms(self, loss: SimultaneousLoss, share: Any, draws: Draws, level: Level) -> _Terms:
+        images, labels, _, stop = share
+        networks = self.networks
+        calls = itertools.count()
+        of_discriminator, of_generator = loss.both(
+            networks.generator,
+            self._augmented(draws, Purpose.DISCRIMINATOR_AUGMENT),
+            self._reals(images, draws, level),
+            labels,
+            draws.normal(Purpose.DISCRIMINATOR_LATENTS, (networks.generator.latent_size,)),
+            lambda shape: draws.uniform(Purpose.DROPOUT, tuple(shape), next(calls)),
+        )
+        scales = [self.optimisers[f"{name}_adam"].loss_scale() for name in ("discriminator", "generator")]
+        objectives = [
+            (of_discriminator.total * scales[0], networks.discriminator.trainable_variables),
+            (of_generator.total * scales[1], networks.generator.trainable_variables),
+        ]
+        metrics = self._discriminator_metrics(of_discriminator, stop)
+        return objectives, metrics | {"generator": of_generator.total, **of_generator.metrics}
+
+    def _reals(self, images: tf.Tensor, draws: Draws, level: Level) -> tf.Tensor:
+        """Return stored images as the discriminator takes them."""
+        reals = prepare_reals(images, self.networks.generator.resolution, level.fade)
+        if self.mirror:
+            coin = draws.uniform(Purpose.MIRROR, (1, 1, 1))
+            reals = tf.where(coin < 0.5, reals, tf.reverse(reals, axis=[2]))
+        return reals
+
+    def _discriminator_metrics(self, terms: LossTerms, stop: tf.Tensor) -> dict[str, tf.Tensor]:
         metrics = {"discriminator": terms.total, "stop": stop, **terms.metrics}
         if self.augmentation.mode == "adaptive":
             has_zero = self.loss.scores_have_a_zero
             metrics["augment_signs"] = score_sign_mean(terms.real_scores, terms.fake_scores, has_zero)
-        return terms.total * scale, metrics, networks.discriminator.trainable_variables
+        return metrics
 
-    def _generator_terms(self, share: Any, random: "_Random", level: Level) -> _Terms:
-        _, _, labels, _ = share
-        networks, scale = self.networks, self.optimisers["generator_adam"].loss_scale()
-        latents = random.normal(_Purpose.GENERATOR_LATENTS, (networks.generator.latent_size,))
-        discriminator = self._augmented(random, _Purpose.GENERATOR_AUGMENT)
-        terms = self.loss.generator(networks.generator, discriminator, latents, labels, level)
-        metrics = {"generator": terms.total, **terms.metrics}
-        return terms.total * scale, metrics, networks.generator.trainable_variables
-
-    def _augmented(self, random: "_Random", purpose: _Purpose) -> Callable[..., Any]:
+    def _augmented(self, draws: Draws, purpose: Purpose) -> Callable[..., Any]:
         """Return the discriminator, seeing each batch altered in its own way if augmentation is on."""
         discriminator: Callable[..., Any] = self.networks.discriminator
         if self.augmentation.mode == "off":
@@ -321,8 +318,8 @@ class AdversarialStep:
         calls = itertools.count()
 
         def judge(images: tf.Tensor, *more: Any, **level: Any) -> Any:
-            key = tf.random.experimental.stateless_fold_in(random.key(purpose), next(calls))
-            place = {"first": random.first, "num_global": random.num_global}
+            key = tf.random.experimental.stateless_fold_in(draws.key(purpose), next(calls))
+            place = {"first": draws.first, "num_global": draws.num_global}
             return discriminator(
                 augment(images, self._probability.value, key, self.augmentation, **place), *more, **level
             )
@@ -348,18 +345,25 @@ class AdversarialStep:
 
     def _differentiate(
         self, terms_of: Callable[..., _Terms], shares: Any, step: tf.Tensor, level: Level
-    ) -> tuple[list[Any], dict[str, tf.Tensor]]:
-        """Return a loss's gradients, added up over the devices, and its scalars, averaged over them."""
+    ) -> tuple[list[list[Any]], dict[str, tf.Tensor]]:
+        """Return the gradients of each loss, added up over the devices, and the scalars, averaged over them."""
         num_replicas = self._num_replicas
         names: list[str] = []
         variables: list[keras.Variable] = []
+        counts: list[int] = []
 
         def on_each_device(share: Any) -> tuple[dict[int, tf.Tensor], tf.Tensor]:
-            random = _Random(self.seed, step, share[0].shape[0])
-            with tf.GradientTape() as tape:
-                total, metrics, variables[:] = terms_of(share, random, level)
-                total = total / num_replicas
-            gradients = tape.gradient(total, [variable.value for variable in variables])
+            draws = Draws(self.seed, step, share[0].shape[0])
+            with tf.GradientTape(persistent=True) as tape:
+                objectives, metrics = terms_of(share, draws, level)
+                totals = [total / num_replicas for total, _ in objectives]
+            counts[:] = [len(of_network) for _, of_network in objectives]
+            variables[:] = [variable for _, of_network in objectives for variable in of_network]
+            gradients = [
+                gradient
+                for total, (_, of_network) in zip(totals, objectives, strict=True)
+                for gradient in tape.gradient(total, [variable.value for variable in of_network])
+            ]
             names[:] = metrics
             scalars = tf.stack([tf.cast(metrics[name], tf.float32) for name in names]) / num_replicas
             return {number: g for number, g in enumerate(gradients) if g is not None}, scalars
@@ -373,42 +377,10 @@ class AdversarialStep:
         for number, gradient in zip(numbers, summed, strict=True):
             gradients[number] = gradient
         means = self.strategy.reduce(tf.distribute.ReduceOp.SUM, scalars, axis=None)
-        return gradients, dict(zip(names, tf.unstack(means, num=len(names)), strict=True))
+        rest = iter(gradients)
+        by_loss = [list(itertools.islice(rest, count)) for count in counts]
+        return by_loss, dict(zip(names, tf.unstack(means, num=len(names)), strict=True))
 
     def _update(self, name: str, gradients: list[Any], loss: tf.Tensor, learning_rate: tf.Tensor) -> tf.Tensor:
         """Apply gradients to one network and return 1 if that was done, else 0."""
         return tf.cast(self.optimisers[name].apply_if_finite(gradients, loss, learning_rate), tf.int32)
-
-
-class _Random:
-    """Draws for the images of one device, out of those for the global minibatch.
-
-    However many devices share a minibatch, each image gets the same numbers.
-
-    Args:
-        seed: Of the training.
-        step: Number of the step.
-        num_local: Images of this device.
-    """
-
-    def __init__(self, seed: int, step: tf.Tensor, num_local: int) -> None:
-        context = tf.distribute.get_replica_context()
-        self.seed, self.step, self.num_local = seed, step, num_local
-        self.num_global = context.num_replicas_in_sync * num_local
-        self.first = context.replica_id_in_sync_group * num_local
-
-    def normal(self, purpose: _Purpose, shape: tuple[int, ...]) -> tf.Tensor:
-        """Return standard normal numbers [num_local, *shape]."""
-        return self._share(tf.random.stateless_normal, purpose, shape)
-
-    def uniform(self, purpose: _Purpose, shape: tuple[int, ...]) -> tf.Tensor:
-        """Return uniform numbers in [0, 1), [num_local, *shape]."""
-        return self._share(tf.random.stateless_uniform, purpose, shape)
-
-    def key(self, purpose: _Purpose) -> tf.Tensor:
-        """Return the seed of a purpose, int64 [2]."""
-        return tf.stack([tf.constant(self.seed, tf.int64), self.step * len(_Purpose) + int(purpose)])
-
-    def _share(self, draw: Callable[..., tf.Tensor], purpose: _Purpose, shape: tuple[int, ...]) -> tf.Tensor:
-        numbers = draw((self.num_global, *shape), self.key(purpose))
-        return numbers[self.first :][: self.num_local]

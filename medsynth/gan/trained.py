@@ -24,6 +24,7 @@ from medsynth.training.checkpoint import load_network
 BLOCK_SIZE = 16
 NUM_SEEDS = 2**32  # those of numpy's RandomState
 SNAPSHOT_PREFIX = "network-snapshot-"
+AVERAGE = "average"  # the stored network that makes pictures
 _SNAPSHOT = re.compile(rf"{SNAPSHOT_PREFIX}\d{{6,}}")
 _SCHEDULE = "schedule."
 
@@ -111,7 +112,9 @@ class TrainedGenerator:
         return images[places]
 
 
-def open_generator(classes: Mapping[str, type], results_dir: Path, snapshot: int | None = None) -> TrainedGenerator:
+def open_generator(
+    classes: Mapping[str, type], results_dir: Path, snapshot: int | None = None, **options: Any
+) -> TrainedGenerator:
     """Load the average generator of a training or of a release bundle.
 
     Args:
@@ -119,6 +122,7 @@ def open_generator(classes: Mapping[str, type], results_dir: Path, snapshot: int
         results_dir: Holds network-final, network-snapshot-NNNNNN, and config.json (a bundle has none: its
             network is fully grown).
         snapshot: The NNNNNN (kimg) of a snapshot; the final network where not given.
+        **options: Passed to the network's class (for example a dtype policy).
 
     Raises:
         NetworkError: There is no such network, or it is damaged; or a file of a bundle has changed.
@@ -126,7 +130,7 @@ def open_generator(classes: Mapping[str, type], results_dir: Path, snapshot: int
     if (results_dir / CHECKSUMS_NAME).is_file():
         verify_bundle(results_dir)
     folder = network_folder(results_dir, snapshot)
-    network, facts = load_network(folder, "average", classes)
+    network, facts = load_network(folder, AVERAGE, classes, **options)
     names, images_seen = facts.get("label_names"), facts.get("images_seen")
     if not isinstance(names, list) or not isinstance(images_seen, int) or len(names) != network.label_size:
         raise NetworkError(

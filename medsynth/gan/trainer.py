@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from medsynth.config import require_range
-from medsynth.data.pyramid import ImagePyramid
+from medsynth.data.training_images import TrainingImages
 from medsynth.errors import DistributionError, DivergenceError
 from medsynth.files import write_text
 from medsynth.gan.sampling import Sampler, draw_latents, grid_shape, make_sampler, sample_all
@@ -122,7 +122,7 @@ class GanTrainer:
         self,
         run: RunFolder | FollowedRun,
         step: AdversarialStep,
-        data: ImagePyramid,
+        data: TrainingImages,
         schedule: ScheduleConfig,
         config: TrainerConfig,
         facts: dict[str, Any],
@@ -426,7 +426,7 @@ class _Ahead:
         data: The training images.
     """
 
-    def __init__(self, data: ImagePyramid) -> None:
+    def __init__(self, data: TrainingImages) -> None:
         self.data = data
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="batches")
         self._next: tuple[tuple[int, int, int], Future[Any]] | None = None

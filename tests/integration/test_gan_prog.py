@@ -130,7 +130,7 @@ def test_training_refuses_what_it_cannot_do(trained: Path, dataset: Path, tmp_pa
 
 def test_a_second_training_in_the_same_folder_is_refused(dataset: Path, tmp_path: Path) -> None:
     with RunFolder(tmp_path / "results", {}):
-        assert "Another training is running in this folder" in train_refused(dataset, tmp_path / "results")
+        assert "Another run is going on in this folder" in train_refused(dataset, tmp_path / "results")
 
 
 def test_inference_refuses_what_it_cannot_do(trained: Path, dataset: Path, tmp_path: Path) -> None:

@@ -17,12 +17,11 @@ import pytest
 from medsynth.training.checkpoint import read_arrays
 from tests.commands import run_script, script_command
 from tests.toy_data import write_toy_dataset
+from tests.toy_pairs import write_toy_pairs
 
-RESOLUTION, SEED = 16, 3
+RESOLUTION, SEED = {"GAN_prog": 16, "GAN_cpd": 16, "GAN_joint": 64}, 3
 NUM_POINTS = int(os.environ.get("KILL_POINTS", "1"))
 COMMON = {
-    "network.fmap_base": 64,
-    "network.fmap_max": 8,
     "network.precision": "float32",
     "schedule.minibatch_base": 8,
     "schedule.default_tick_kimg": 0.064,
@@ -30,26 +29,37 @@ COMMON = {
     "trainer.snapshot_ticks": 4,
     "trainer.max_grid_images": 32,
 }
+PYRAMID = {"network.fmap_base": 64, "network.fmap_max": 8}
 APPS = {
     # Grows from 8x8 to 16x16, and every reset of Adam falls on the end of a tick: a kill may fall on it, too.
     "GAN_prog": {
+        **PYRAMID,
         "schedule.total_kimg": 1.6,
         "schedule.training_kimg": 0.608,
         "schedule.transition_kimg": 0.608,
         "schedule.minibatch_by_resolution": "{}",
     },
-    "GAN_cpd": {"schedule.total_kimg": 1.6, "loss.discriminator": "logistic_r", "loss.generator": "logistic_ns"},
+    "GAN_cpd": {
+        **PYRAMID,
+        "schedule.total_kimg": 1.6,
+        "loss.discriminator": "logistic_r",
+        "loss.generator": "logistic_ns",
+    },
+    # Dropout, batch normalisation, adaptive augmentation.
+    "GAN_joint": {"network.width": 0.02, "schedule.total_kimg": 1.6, "augment.mode": "adaptive"},
 }
 
 
 def arguments(app: str, dataset: Path, results: Path) -> tuple[object, ...]:
     settings = [part for key, value in (COMMON | APPS[app]).items() for part in ("--set", f"{key}={value}")]
-    return (f"{app}/train.py", "train", dataset, results, SEED, RESOLUTION, "--preset", "cpu", *settings)
+    return (f"{app}/train.py", "train", dataset, results, SEED, RESOLUTION[app], "--preset", "cpu", *settings)
 
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_toy_dataset(tmp_path_factory.mktemp("data"), resolution=RESOLUTION)
+    """A folder that all applications can train on: splits of images, and pairs of images and rows."""
+    folder = write_toy_dataset(tmp_path_factory.mktemp("data"), resolution=16)
+    return write_toy_pairs(folder)
 
 
 def ticks(results: Path) -> list[int]:

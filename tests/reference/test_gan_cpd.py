@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from GAN_cpd.loss import ConditionalLoss, LossConfig
 from GAN_cpd.networks import Discriminator, Generator
-from medsynth.gan.steps import Level
+from medsynth.gan.loss_protocols import Level
 from tests.golden_files import golden_files
 
 FILES = golden_files("gan_cpd_*.npz")

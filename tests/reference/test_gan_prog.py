@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from GAN_prog.loss import LossConfig, ProgressiveLoss
 from GAN_prog.networks import Discriminator, Generator
+from medsynth.gan.loss_protocols import Level
 from medsynth.gan.schedule import growth_stage
-from medsynth.gan.steps import Level
 from tests.golden_files import golden_files
 
 FILES = golden_files("gan_prog_*.npz")

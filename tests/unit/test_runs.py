@@ -40,7 +40,7 @@ def test_a_second_process_is_refused_until_the_first_is_killed(tmp_path: Path) -
     try:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(RunFolderError, match=f"Another training is running.*process {holder.pid}"):
+        with pytest.raises(RunFolderError, match=f"Another run is going on.*process {holder.pid}"):
             RunFolder(tmp_path, {"a": 1}).__enter__()
     finally:
         holder.kill()

@@ -1,0 +1,115 @@
+"""The command lines of GAN_joint's scripts; loads without TensorFlow."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from medsynth import app
+
+IMAGE_SIZE = 200  # published
+
+
+def train_parser(description: str) -> argparse.ArgumentParser:
+    """Return the parser of the commands schema and train.
+
+    Args:
+        description: Shown by --help.
+    """
+    parser = app.parser(description)
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    schema = _command(commands, "schema", "propose what each column of the table is, in data_dir/schema.json")
+    schema.add_argument("data_dir", type=Path, help="folder with table.csv and a folder of images")
+    schema.add_argument(
+        "--preset",
+        default="guess",
+        metavar="NAME",
+        help="guess, or published: the published columns and their preprocessing (default: %(default)s)",
+    )
+    schema.add_argument(
+        "--file-name-order", action="store_true", help="match image k with row k, for tables that name no images"
+    )
+    schema.add_argument("--overwrite", action="store_true", help="replace a schema.json, with what you changed in it")
+
+    train = _command(commands, "train", "train the joint GAN")
+    train.add_argument("data_dir", type=Path, help="folder with table.csv, images and schema.json")
+    train.add_argument("results_dir", type=Path, help="folder for everything that the training leaves")
+    train.add_argument("random_seed", type=app.non_negative_seed)
+    train.add_argument(
+        "resolution",
+        type=int,
+        nargs="?",
+        default=IMAGE_SIZE,
+        metavar="image_size",
+        help="pixels a side, from 64 to 512 in steps of 8 (default: %(default)s)",
+    )
+    app.add_config_options(train, "published")
+    train.set_defaults(allow_leak=False)
+    return parser
+
+
+def test_parser(description: str) -> argparse.ArgumentParser:
+    """Return the parser of the commands generate, analyse, predict and joint.
+
+    Args:
+        description: Shown by --help.
+    """
+    parser = app.parser(description)
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    generate = _command(commands, "generate", "make synthetic patients: an image and a row each")
+    generate.add_argument("results_dir", type=Path, help="folder of the training")
+    generate.add_argument("out_dir", type=Path, help="folder for the synthetic patients")
+    generate.add_argument("--num", type=int, default=1000, metavar="N", help="patients (default: %(default)s)")
+    generate.add_argument(
+        "--first",
+        type=int,
+        default=0,
+        metavar="I",
+        help="number of the first one; patient I is the same in every range (default: %(default)s)",
+    )
+    _add_seed(generate, "of the latents")
+    generate.add_argument(
+        "--images", default="png", choices=("png", "jpeg", "tfrecords", "none"), help="(default: %(default)s)"
+    )
+    generate.add_argument("--table", default="csv", choices=("csv", "parquet"), help="(default: %(default)s)")
+    generate.add_argument(
+        "--precision", default="float32", choices=("float32", "mixed_bfloat16"), help="(default: %(default)s)"
+    )
+    generate.add_argument("--num-gpus", type=int, default=1, metavar="N", help="that share it (default: %(default)s)")
+    generate.add_argument("--snapshot", type=int, metavar="NNNNNN", help="instead of network-final")
+
+    for name, summary in (
+        ("analyse", "compare the synthetic table with the real one"),
+        ("joint", "test whether images and rows belong together"),
+        ("predict", "train a classifier of the targets, and test it on real and synthetic patients"),
+    ):
+        command = _command(commands, name, summary)
+        command.add_argument("data_dir", type=Path, help="the real patients, as for train.py")
+        command.add_argument("synthetic_dir", type=Path, help="made by test.py generate")
+        command.add_argument("out_dir", type=Path, help="folder for the results")
+        _add_seed(command, "of every draw")
+        if name == "analyse":
+            command.add_argument(
+                "--max-rows", type=int, default=100_000, metavar="N", help="synthetic rows used (default: %(default)s)"
+            )
+        else:
+            command.add_argument(
+                "--max-images", type=int, default=2000, metavar="N", help="synthetic pairs used (default: %(default)s)"
+            )
+            command.add_argument(
+                "--image-size", type=int, default=64, metavar="D", help="of the networks here (default: %(default)s)"
+            )
+            command.add_argument("--epochs", type=int, default=30, metavar="N", help="at most (default: %(default)s)")
+    return parser
+
+
+def _command(commands: Any, name: str, summary: str) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(name, help=summary, description=summary, allow_abbrev=False)
+    return command
+
+
+def _add_seed(command: argparse.ArgumentParser, purpose: str) -> None:
+    command.add_argument(
+        "--seed", type=app.non_negative_seed, default=1, metavar="S", help=f"{purpose} (default: %(default)s)"
+    )

@@ -1,0 +1,267 @@
+"""Synthetic patients: images and rows in any number, each fixed by the seed and its own number alone."""
+
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+from PIL import Image
+
+from GAN_joint.application import ENCODER, GENERATOR_CLASSES
+from GAN_joint.encoding import RowEncoder
+from GAN_joint.synthetic import (
+    DONE_NAME,
+    IMAGE_COLUMN,
+    IMAGES_FOLDER,
+    TABLE_FOLDER,
+    SyntheticForm,
+    form_settings,
+    image_name,
+    part_name,
+    write_encoder,
+    write_table,
+)
+from medsynth.data.tfrecords import Images, RecordWriter
+from medsynth.errors import UsageError
+from medsynth.files import atomic_path, sha256_of
+from medsynth.gan.sampling import quantise
+from medsynth.gan.trained import AVERAGE, network_folder, open_generator
+from medsynth.interrupts import StoppedError, StopRequest
+from medsynth.parallel import available_cpus
+from medsynth.progress import Progress
+from medsynth.runs import RunFolder
+from medsynth.training.distribution import mirrored
+from medsynth.training.precision import dtype_policy
+
+# Patients of one call of the generator, always full, and of one part on disk. The last bits of a network depend on the
+# size of its batch, so both are fixed: other numbers would change what a seed gives.
+BLOCK, PART = 64, 1024
+MOST_PATIENTS = 10**10
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class GenerationRequest:
+    """Which patients to generate, and how.
+
+    Attributes:
+        seed: Together with a patient's number it fixes image and row.
+        first: Number of the first one.
+        num: How many.
+        form: How they are kept.
+        precision: Of the network.
+        num_gpus: That share the blocks; what comes out does not depend on it.
+        snapshot: The kimg of a snapshot; None for the final network.
+    """
+
+    seed: int
+    first: int
+    num: int
+    form: SyntheticForm
+    precision: Literal["float32", "mixed_bfloat16"] = "float32"
+    num_gpus: int = 1
+    snapshot: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.num < 1 or self.first < 0 or self.first + self.num > MOST_PATIENTS:
+            raise UsageError(
+                f"--num is 1 or more, --first 0 or more, and both together at most {MOST_PATIENTS:,}.",
+                received=f"--first {self.first} --num {self.num}",
+            )
+
+    def parts(self) -> Iterator[range]:
+        """Yield the patients of each part: those that PART numbers from a multiple of it have in common with these."""
+        stop = self.first + self.num
+        start = self.first
+        while start < stop:
+            end = min((start // PART + 1) * PART, stop)
+            yield range(start, end)
+            start = end
+
+
+class PairSampler:
+    """Makes the pairs of a trained generator, block by block.
+
+    Args:
+        generator: A joint generator with its weights, built in the scope of `strategy`.
+        seed: Of the latents.
+        strategy: Of the devices that share the work, a block each at a time.
+    """
+
+    def __init__(self, generator: Any, seed: int, strategy: tf.distribute.Strategy | None = None) -> None:
+        self.generator, self.seed = generator, seed
+        self.strategy = strategy or tf.distribute.get_strategy()
+        self._graph = tf.function(self._run, autograph=False)
+
+    def latents(self, block: int) -> Floats:
+        """Return the latents of a block, float32 [BLOCK, Z]: those of patients block * BLOCK and on."""
+        rng = np.random.default_rng((self.seed, block))
+        return rng.standard_normal((BLOCK, self.generator.latent_size), np.float32)
+
+    def pairs(self, patients: range) -> Iterator[tuple[range, Images, Floats]]:
+        """Yield patients, their images uint8 [n, S, S, C] and their rows [n, K], at most a block at a time."""
+        blocks = range(patients.start // BLOCK, -(-patients.stop // BLOCK))
+        num_devices = self.strategy.num_replicas_in_sync
+        for start in range(blocks.start, blocks.stop, num_devices):
+            for block, images, rows in zip(range(start, blocks.stop), *self._compute(start), strict=False):
+                inside = range(max(patients.start, block * BLOCK), min(patients.stop, (block + 1) * BLOCK))
+                places = slice(inside.start - block * BLOCK, inside.stop - block * BLOCK)
+                yield inside, images[places], rows[places]
+
+    def _compute(self, first_block: int) -> tuple[list[Images], list[Floats]]:
+        """Compute as many blocks as there are devices."""
+
+        def share(context: tf.distribute.experimental.ValueContext) -> tf.Tensor:
+            return tf.constant(self.latents(first_block + context.replica_id_in_sync_group))
+
+        images, rows = self._graph(self.strategy.experimental_distribute_values_from_function(share))
+        local = self.strategy.experimental_local_results
+        return [one.numpy() for one in local(images)], [one.numpy() for one in local(rows)]
+
+    def _run(self, latents: Any) -> Any:
+        return self.strategy.run(self._generate, args=(latents,))
+
+    def _generate(self, latents: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        images, rows = self.generator(latents)
+        return quantise(images), rows
+
+
+def generate(results_dir: Path, out_dir: Path, request: GenerationRequest) -> None:
+    """Generate synthetic patients with a trained generator; the same command goes on where it was stopped.
+
+    Writes out_dir/table/part-NNNNNNNNNN.csv (column image, then those of the real table in its units), images/,
+    encoder.json and config.json. A part of the table is written after its images, so a part that is there is whole.
+
+    Args:
+        results_dir: Of a training.
+        out_dir: New, empty, or of the same generation.
+        request: Which patients, and how.
+
+    Raises:
+        MedsynthError: No such network, another generation in the folder, a full disk.
+    """
+    strategy = mirrored(request.num_gpus)
+    with strategy.scope():
+        policy = dtype_policy(request.precision)
+        trained = open_generator(GENERATOR_CLASSES, results_dir, request.snapshot, dtype=policy)
+    folder = network_folder(results_dir, request.snapshot)
+    encoder = RowEncoder.from_json(trained.facts.get(ENCODER, {}), folder)
+    settings = {
+        "random_seed": request.seed,
+        "first": request.first,
+        "num": request.num,
+        **form_settings(request.form),
+        "precision": request.precision,
+        "generator_sha256": sha256_of(folder / f"{AVERAGE}.safetensors"),
+        "mark": trained.mark(),
+    }
+    with RunFolder(out_dir, settings, done_name=DONE_NAME) as run:
+        if run.is_done:
+            run.log(f"{out_dir} holds all {request.num:,} patients; nothing to do.")
+            return
+        write_encoder(out_dir, encoder)
+        writer = PartWriter(out_dir, encoder, request.form)
+        _generate_parts(PairSampler(trained.network, request.seed, strategy), request, writer)
+        run.mark_done(f"{request.num:,} patients")
+        run.log(f"{request.num:,} synthetic patients: {out_dir}")
+
+
+def _generate_parts(sampler: PairSampler, request: GenerationRequest, writer: "PartWriter") -> None:
+    parts = list(request.parts())
+    left = [part for part in parts if not writer.is_written(part)]
+    num_done = request.num - sum(map(len, left))
+    progress = Progress("generate", request.num, "patients", done=num_done)
+
+    def until_stopped(part: range, stop: StopRequest) -> Iterator[tuple[range, Images, Floats]]:
+        for pairs in sampler.pairs(part):
+            if stop.is_made:
+                raise StoppedError(stop.signal_number or signal.SIGTERM, f"{num_done:,} patients")
+            yield pairs
+            progress.advance(len(pairs[0]))
+
+    with StopRequest() as stop, writer:
+        for part in left:
+            writer.write(part, until_stopped(part, stop))
+            num_done += len(part)
+    progress.close()
+
+
+class PartWriter:
+    """Writes parts: images in several threads, then the rows.
+
+    Args:
+        folder: Of the synthetic patients.
+        encoder: Decodes rows.
+        form: How they are kept.
+    """
+
+    def __init__(self, folder: Path, encoder: RowEncoder, form: SyntheticForm) -> None:
+        self.folder, self.encoder, self.form = folder, encoder, form
+
+    def __enter__(self) -> "PartWriter":
+        self._threads = ThreadPoolExecutor(available_cpus(), thread_name_prefix="images")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._threads.shutdown(cancel_futures=True)
+
+    def is_written(self, part: range) -> bool:
+        """Whether an earlier run wrote this part."""
+        return self._table_path(part).is_file()
+
+    def write(self, part: range, pairs: Iterator[tuple[range, Images, Floats]]) -> None:
+        """Write the images and rows of a part."""
+        kind = self.form.images
+        write_images = {"tfrecords": self._write_records, "none": self._write_no_images}.get(kind, self._write_files)
+        rows = list(write_images(part, pairs))
+        frame = self.encoder.decode(np.concatenate(rows))
+        names = ["" if kind == "none" else image_name(part.start, number, kind) for number in part]
+        frame.insert(0, IMAGE_COLUMN, names)
+        write_table(self._table_path(part), frame)
+
+    def _table_path(self, part: range) -> Path:
+        return self.folder / TABLE_FOLDER / f"{part_name(part.start)}.{self.form.table}"
+
+    def _write_no_images(self, part: range, pairs: Iterator[tuple[range, Images, Floats]]) -> Iterator[Floats]:
+        yield from (rows for _, _, rows in pairs)
+
+    def _write_records(self, part: range, pairs: Iterator[tuple[range, Images, Floats]]) -> Iterator[Floats]:
+        path = self.folder / IMAGES_FOLDER / f"{part_name(part.start)}.tfrecords"
+        with RecordWriter(path) as records:
+            for _, images, rows in pairs:
+                for image in images:
+                    records.write(image)
+                yield rows
+
+    def _write_files(self, part: range, pairs: Iterator[tuple[range, Images, Floats]]) -> Iterator[Floats]:
+        """Write a file per image; while a block is being encoded, the next one is computed."""
+        kind = self.form.images
+        with atomic_path(self.folder / IMAGES_FOLDER / part_name(part.start)) as temporary:
+            temporary.mkdir()
+
+            def save(number: int, image: Images) -> None:
+                name = Path(image_name(part.start, number, kind)).name
+                _save_image(temporary / name, image)
+
+            under_way: list[Any] = []
+            for patients, images, rows in pairs:
+                for future in under_way:
+                    future.result()
+                under_way = [self._threads.submit(save, *one) for one in zip(patients, images, strict=True)]
+                yield rows
+            for future in under_way:
+                future.result()
+
+
+def _save_image(path: Path, image: Images) -> None:
+    """Write an image [S, S, C] as PNG or JPEG (quality 95, no chroma subsampling), by the ending of `path`."""
+    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+    if path.suffix == ".png":
+        picture.save(path, compress_level=1)
+    else:
+        picture.save(path, quality=95, subsampling=0)

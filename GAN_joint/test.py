@@ -1,0 +1,40 @@
+"""Make synthetic patients with a trained joint GAN, and find out what they are worth.
+
+python3 test.py generate results_dir out_dir --num 1500000 --seed S
+python3 test.py analyse  data_dir synthetic_dir out_dir
+python3 test.py joint    data_dir synthetic_dir out_dir
+python3 test.py predict  data_dir synthetic_dir out_dir
+
+See docs/GAN_joint.md.
+"""
+
+import argparse
+
+from GAN_joint.command_line import test_parser
+from medsynth import app
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Carry out the command."""
+    {"generate": generate}[arguments.command](arguments)
+
+
+def generate(arguments: argparse.Namespace) -> None:
+    """Make synthetic patients."""
+    from GAN_joint.generation import GenerationRequest, generate
+    from GAN_joint.synthetic import SyntheticForm
+
+    request = GenerationRequest(
+        seed=arguments.seed,
+        first=arguments.first,
+        num=arguments.num,
+        form=SyntheticForm(arguments.images, arguments.table),
+        precision=arguments.precision,
+        num_gpus=arguments.num_gpus,
+        snapshot=arguments.snapshot,
+    )
+    generate(arguments.results_dir, arguments.out_dir, request)
+
+
+if __name__ == "__main__":
+    app.run(__file__, test_parser(__doc__), main)

@@ -1,0 +1,52 @@
+"""Batch normalisation by the statistics of a whole minibatch, however many devices share it."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+class GlobalBatchNormalization(keras.layers.BatchNormalization):
+    """Keras' batch normalisation over the last axis, with mean and variance over all devices.
+
+    Keras' own `synchronized=True` takes the variance as E[x^2] - E[x]^2, which float32 rounds too much where the
+    variance is small beside the mean; here it is E[(x - mean)^2] on any number of devices.
+
+    Source: Ioffe & Szegedy 2015, https://arxiv.org/abs/1502.03167.
+    """
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """Normalise inputs of any shape; in training, move the stored statistics too."""
+        x = ops.cast(inputs, "float32")
+        mean, variance = self.moving_mean, self.moving_variance
+        if training:
+            mean, variance = _moments(x)
+            for stored, new in ((self.moving_mean, mean), (self.moving_variance, variance)):
+                stored.assign(stored * self.momentum + new * (1 - self.momentum))
+        outputs = ops.batch_normalization(x, mean, variance, -1, self.beta, self.gamma, self.epsilon)
+        return ops.cast(outputs, self.compute_dtype)
+
+
+def _moments(x: Any) -> tuple[Any, Any]:
+    """Return mean and variance [C] of x [..., C] over all devices, which hold equal shares."""
+    axes = list(range(len(x.shape) - 1))
+    devices = _several_devices()
+    if devices is None:
+        mean, variance = ops.moments(x, axes)
+        return mean, variance
+    mean = _mean_over(devices, ops.mean(x, axes))
+    return mean, _mean_over(devices, ops.mean(ops.square(x - mean), axes))
+
+
+def _several_devices() -> Any:
+    """Return TensorFlow's replica context where several devices compute this, else None."""
+    if keras.backend.backend() != "tensorflow":
+        return None
+    import tensorflow as tf  # noqa: PLC0415  (networks also run on other backends)
+
+    context = tf.distribute.get_replica_context()
+    return context if context is not None and context.num_replicas_in_sync > 1 else None
+
+
+def _mean_over(devices: Any, value: Any) -> Any:
+    return devices.all_reduce("SUM", value) / devices.num_replicas_in_sync
