@@ -19,7 +19,7 @@ from GAN_joint.matching import ImageFolder, match_by_column, match_by_order
 from GAN_joint.rows import read_rows, require_same_columns
 from GAN_joint.schema import read_schema
 from GAN_joint.table import Cells, TextTable, is_missing, quoted, read_text_table
-from medsynth.data.images import ImageForm, Images, ImageSource, load_image
+from medsynth.data.images import Images, ImageSource, read_image, resize_pixels
 from medsynth.data.order import PassOrder
 from medsynth.data.wording import counted
 from medsynth.errors import DataError, UsageError
@@ -99,7 +99,7 @@ class PairedData:
     """Pairs of an image and a row of risk factors, in the form of `medsynth.data.pyramid.ImagePyramid`.
 
     The n-th pair of a training is fixed by (seed, n); see `medsynth.data.order.PassOrder`. Images become grey,
-    stretched to a square, their brightest pixel 255; see `medsynth.data.images.prepare_image`.
+    stretched to a square; see `load_grey`.
 
     Args:
         data_dir: With schema.json, the table and the folder of images.
@@ -199,12 +199,31 @@ def read_images(sources: Sequence[ImageSource], image_size: int) -> Images:
     images = np.empty((len(sources), image_size, image_size, 1), np.uint8)
     num_workers = max(1, min(available_cpus(), len(sources) // _NUM_IMAGES_PER_WORKER))
     progress = Progress("reading images", len(sources), "images")
-    load = functools.partial(load_image, form=ImageForm(image_size))
+    load = functools.partial(load_grey, image_size=image_size)
     for number, image in enumerate(ordered_map(load, sources, num_workers)):
         images[number] = image
         progress.advance()
     progress.close()
     return images
+
+
+def load_grey(source: ImageSource, image_size: int) -> Images:
+    """Read an image as uint8 [image_size, image_size, 1].
+
+    Values of 8 bits stay what they are, as published; of others the largest becomes 255.
+
+    Raises:
+        DataError: It cannot be read; names the file, and the line that lists it.
+    """
+    try:
+        pixels = read_image(source.path)
+    except DataError as error:
+        expected = f"{error.expected} It is named in {source.origin}."
+        raise DataError(expected, received=error.received, path=source.path) from None
+    values = resize_pixels(pixels, image_size)
+    if pixels.dtype != np.uint8:
+        values *= 255 / max(values.max(), np.finfo(np.float64).tiny)
+    return np.rint(values).clip(0, 255).astype(np.uint8)
 
 
 def _split(schema: Schema, table: TextTable, names: Sequence[str]) -> Marks:

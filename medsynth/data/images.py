@@ -203,7 +203,7 @@ def prepare_image(pixels: npt.NDArray[Any], form: ImageForm) -> Images:
         pixels = pixels[top : top + side, left : left + side]
     elif form.fit not in IMAGE_FITS:
         raise UsageError(f"--fit is one of {', '.join(IMAGE_FITS)}.", received=form.fit)
-    values = pixels.astype(np.float64) if form.fit == "exact" else _resize(pixels, form.size)
+    values = pixels.astype(np.float64) if form.fit == "exact" else resize_pixels(pixels, form.size)
     brightest = values.max()
     if brightest == 0:
         return np.zeros(values.shape, np.uint8)
@@ -220,8 +220,8 @@ def _pad_to_square(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.pad(pixels, [(before[0], after[0]), (before[1], after[1]), (0, 0)])
 
 
-def _resize(pixels: npt.NDArray[Any], size: int) -> npt.NDArray[np.float64]:
-    """Return `pixels` [H, W, C] as float64 [size, size, C]."""
+def resize_pixels(pixels: npt.NDArray[Any], size: int) -> npt.NDArray[np.float64]:
+    """Return `pixels` [H, W, C] stretched to float64 [size, size, C], as scikit-image's resize does by default."""
     height, width, num_channels = pixels.shape
     rows, columns = _resize_matrix(height, size), _resize_matrix(width, size)
     # [H, W, C] -> [W, H, C] -> [W, H*C] -> [size, H*C]: the columns, of all channels at once

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from medsynth.classify.attribution.images import FOLDER, ListedImages, FirstTestImages, read_listed_images
+from medsynth.classify.attribution.images import FOLDER, FirstTestImages, ListedImages, read_listed_images
 from medsynth.classify.config import AttributionConfig, apply_overrides, read_config
 from medsynth.classify.testing import TEST_FOLDER, require_as_trained
 from medsynth.config import flatten

@@ -65,7 +65,8 @@ def _rows(label: str, explanations: Sequence[Explanation], clusters: Sequence[st
             }
             row["num_empty_maps"] = sum(int((np.ptp(one.maps[:, number], axis=(1, 2)) == 0).sum())
                                         for one in explanations)  # fmt: skip
-        estimates = {key: _estimate(values[key], of_image, key) if key in values else _NOT_DEFINED for key in _ESTIMATES}
+        estimates = dict.fromkeys(_ESTIMATES, _NOT_DEFINED)
+        estimates |= {key: _estimate(numbers, of_image, key) for key, numbers in values.items()}
         rows.append({**row, **estimates, "remark": _remark(name, estimates)})
     return rows
 
