@@ -32,7 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--sample", type=int, default=64, help="tiles to call predict for; 0 for all")
     parser.add_argument("--tile", type=int, default=4)
     parser.add_argument("--tiles-per-call", type=int, default=10)
-    parser.add_argument("--computed-share", type=float, default=0.3)
+    parser.add_argument("--computed-share", type=float, default=0.5)
     parser.add_argument("--bfloat16", action="store_true", help="measure mixed_bfloat16, too, on the sample")
     return parser
 

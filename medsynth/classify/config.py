@@ -168,7 +168,7 @@ class AttributionConfig:
     log_transform: bool = False
     normalise: bool = False
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
-    computed_share: float = 0.3
+    computed_share: float = 0.5
 
     def __post_init__(self) -> None:
         _require_positive(self, ("batchsize_cxpl", "downsample_factor", "computed_share"), "CXPL")
