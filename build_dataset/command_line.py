@@ -1,7 +1,8 @@
 """The command line of dataset_tool.py, made from the settings of each command."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from build_dataset.commands import COMMANDS, Command, settings_of
@@ -50,6 +51,30 @@ def add_create_commands(commands: Any) -> None:
             "--overwrite", action="store_true", help="replace a finished dataset, forget an unfinished one"
         )
         add_workers(parser)
+
+
+def add_phantom_commands(add: Callable[[str, str], argparse.ArgumentParser]) -> None:
+    """Add the built-in data.
+
+    Args:
+        add: Makes a command from its name and a line of help.
+    """
+    chest = add("create_phantom", "made-up chest radiographs in CheXpert's layout, to try everything")
+    chest.add_argument("target_dir", type=Path, help="folder to give to create_from_xray as RAW_DIR")
+    chest.add_argument("--patients", type=int, metavar="N", help="patients (default: enough for the demo)")
+    ecg = add("create_phantom_ecg", "made-up ECGs with a table of risk factors, to try GAN_joint")
+    ecg.add_argument("data_dir", type=Path, help="folder to give to GAN_joint; new or empty")
+    ecg.add_argument(
+        "--patients", dest="num_patients", type=int, default=1000, metavar="N", help="rows (default: 1000)"
+    )
+    ecg.add_argument(
+        "--image-size", type=int, default=200, metavar="N", help="pixels a side, a multiple of 8 (default: 200)"
+    )
+    ecg.add_argument("--overwrite", action="store_true", help="replace another phantom")
+    for command in (chest, ecg):
+        command.add_argument(
+            "--seed", type=app.non_negative_seed, default=0, metavar="N", help="of everything random (default: 0)"
+        )
 
 
 def add_workers(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,8 @@ from medsynth.parallel import available_cpus
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line."""
-    from build_dataset.command_line import add_create_commands, add_workers  # worker processes load this script, too
+    # Here, since worker processes load this script, too.
+    from build_dataset.command_line import add_create_commands, add_phantom_commands, add_workers
 
     parser = app.parser("Turn raw images into datasets: records at every resolution, labels and csv files.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -30,12 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
     brain.add_argument("--key-file", type=Path, metavar="FILE", help="key for the hash; made if it does not exist")
     brain.add_argument("--allow-burned-in", action="store_true", help="take images with text in their pixels, too")
 
-    phantom = add("create_phantom", "made-up chest radiographs in CheXpert's layout, to try everything")
-    phantom.add_argument("target_dir", type=Path, help="folder to give to create_from_xray as RAW_DIR")
-    phantom.add_argument("--patients", type=int, metavar="N", help="patients (default: enough for the demo)")
-    phantom.add_argument(
-        "--seed", type=app.non_negative_seed, default=0, metavar="N", help="of everything random (default: 0)"
-    )
+    add_phantom_commands(add)
     verify = add("verify", "check a dataset for damage and for patients or copies in two splits; draw it")
     verify.add_argument("target_dir", type=Path, help="a dataset, or a folder with several")
     app.add_leak_option(verify)
@@ -53,6 +49,10 @@ def main(arguments: argparse.Namespace) -> None:
 
         num_patients = phantom.DEFAULT_NUM_PATIENTS if arguments.patients is None else arguments.patients
         print(phantom.create_phantom(arguments.target_dir, num_patients, arguments.seed, num_workers))
+    elif command == "create_phantom_ecg":
+        from medsynth.data.phantom_ecg import create_phantom_ecg
+
+        print(create_phantom_ecg(**settings, num_workers=num_workers))
     elif command == "prepare_brain":
         from build_dataset.prepare_brain import format_summary, prepare_brain
 
