@@ -1,0 +1,1 @@
+"""How like the real table the synthetic one is."""
