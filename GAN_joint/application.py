@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import tensorflow as tf
+
 from GAN_joint.config import JointConfig, presets
 from GAN_joint.loss import JointLoss
 from GAN_joint.networks import Discriminator, Generator
@@ -45,6 +47,8 @@ def application_for(data_dir: Path, resolution: int, seed: int) -> GanApplicatio
     Raises:
         MedsynthError: Schema, table or images cannot be used.
     """
+    # This pass fails on the discriminator's gradients (TensorFlow 2.21): it leaves the graph as it was, and says so.
+    tf.config.optimizer.set_experimental_options({"remapping": False})
     data = PairedData(data_dir, resolution, seed=seed)
     for note in data.notes:
         print(note)
