@@ -28,7 +28,7 @@ from GAN_joint.synthetic import (
 )
 from medsynth.data.tfrecords import Images, RecordWriter
 from medsynth.errors import UsageError
-from medsynth.files import atomic_path, sha256_of
+from medsynth.files import atomic_path, remove_leftovers, sha256_of
 from medsynth.gan.sampling import quantise
 from medsynth.gan.trained import AVERAGE, network_folder, open_generator
 from medsynth.interrupts import StoppedError, StopRequest
@@ -217,6 +217,9 @@ class PartWriter:
     def write(self, part: range, pairs: Iterator[tuple[range, Images, Floats]]) -> None:
         """Write the images and rows of a part."""
         kind = self.form.images
+        images = self.folder / IMAGES_FOLDER / part_name(part.start)
+        for target in (images, images.with_suffix(".tfrecords"), self._table_path(part)):
+            remove_leftovers(target)
         write_images = {"tfrecords": self._write_records, "none": self._write_no_images}.get(kind, self._write_files)
         rows = list(write_images(part, pairs))
         frame = self.encoder.decode(np.concatenate(rows))
