@@ -112,7 +112,7 @@ _ALIKE = ("trained_on", "initialisation", "resolution", "image_dimension")
 def groups_of_seeds(facts: Sequence[dict[str, Any]]) -> list[SeedGroup]:
     """Return which tested networks are one training with several seeds, the group of the first network first.
 
-    Two of the same kind and the same seed are no two draws of a seed, so then there are no groups at all.
+    Two of a kind with the same seed, or the same weights, are no two draws of a seed, so then there are no groups.
 
     Args:
         facts: results.json of each network.
@@ -127,6 +127,9 @@ def groups_of_seeds(facts: Sequence[dict[str, Any]]) -> list[SeedGroup]:
     for kind, members in kinds.items():
         seeds = [facts[member].get("random_seed") for member in members]
         if len(members) > 1 and (None in seeds or len(set(seeds)) < len(seeds)):
+            return []
+        weights = [facts[member]["weights_sha256"] for member in members if "weights_sha256" in facts[member]]
+        if len(set(weights)) < len(weights):
             return []
         name = kind[0] if names.count(kind[0]) == 1 else ", ".join(kind)
         groups.append(SeedGroup(name, tuple(members), tuple(int(seed or 0) for seed in seeds)))

@@ -16,9 +16,9 @@ from medsynth.classify.data import SplitData, read_split
 from medsynth.config import flatten
 from medsynth.data.manifest import ALLOWED_LEAKS, DataReport, refuse_leaks
 from medsynth.data.pyramid import ImagePyramid
-from medsynth.errors import DataError, UsageError
+from medsynth.errors import DataError, NetworkError, UsageError
 from medsynth.files import atomic_path, read_json
-from medsynth.networks.trained_classifier import TRAIN_FOLDER
+from medsynth.networks.trained_classifier import BEST_WEIGHTS, TRAIN_FOLDER
 from medsynth.runs import CONFIG_NAME, RunFolder
 
 REAL = "real"
@@ -117,6 +117,8 @@ def train(request: TrainingRequest, *, dry_run: bool = False) -> None:
     _require_fitting(config, train_data, valid_data)
     backbone = _backbone_weights(config, request.model_dir)
     settings = _settings(config, request, train_data, valid_data, backbone)
+    if config.train.use_trained_model_weights:
+        _require_earlier_training(config, request.results / TRAIN_FOLDER)
 
     from medsynth.classify.trainer import ClassifierTrainer, build_classifier  # noqa: PLC0415
 
@@ -153,6 +155,18 @@ def train(request: TrainingRequest, *, dry_run: bool = False) -> None:
                 shutil.copyfile(split / f"{split.name}.csv", temporary)
         last = trainer.train()
         run.mark_done(f"epoch {last['epoch'] + 1}, validation mean AUROC {last['val_mean_auroc']:.4f} in the last one")
+
+
+def _require_earlier_training(config: ClassifierConfig, folder: Path) -> None:
+    """Refuse use_trained_model_weights where nothing was trained before."""
+    path = folder / (BEST_WEIGHTS if config.train.use_best_weights else config.train.output_weights_name)
+    if not path.is_file():
+        raise NetworkError(
+            "use_trained_model_weights goes on from the weights of an earlier training in this results folder; train "
+            "once without it.",
+            received="no such file",
+            path=path,
+        )
 
 
 def _labels_of_one_class(data: SplitData) -> list[str]:

@@ -73,6 +73,9 @@ def read_labelled_paths(path: Path) -> LabelTable:
     require_usable_names(tuple(map(str, frame.columns[1:])), path)
     if frame.shape[1] == 0 or frame.columns[0] not in PATH_COLUMNS:
         raise DataError("The first column must be Path.", received=list(frame.columns[:1]), path=path)
+    nameless = np.flatnonzero(frame.iloc[:, 0].astype(str).str.strip() == "")
+    if len(nameless):
+        raise DataError(f"Line {nameless[0] + 2} has no path.", received="an empty cell", path=path)
     names = tuple(str(name) for name in frame.columns[1:])
     values = frame.iloc[:, 1:].apply(pd.to_numeric, errors="coerce").to_numpy(np.float32)
     wrong = np.argwhere(~np.isin(values, (0.0, 1.0)))

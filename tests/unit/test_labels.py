@@ -45,3 +45,10 @@ def test_a_damaged_description_is_left_to_the_audit(tmp_path: Path) -> None:
     write_patients(folder, ["i", "j"])
     (tmp_path / "dataset.json").write_text("{")
     assert read_patients(folder, ("a.png", "b.png")) == ("i", "j")
+
+
+def test_a_row_without_a_path_is_named(tmp_path: Path) -> None:
+    folder = write_split(tmp_path / "train", "Path,x,y")
+    (folder / "train.csv").write_text("Path,x,y\na.png,0,1\n ,1,0\n")
+    with pytest.raises(DataError, match=r"train\.csv: Line 3 has no path"):
+        read_label_table(folder)

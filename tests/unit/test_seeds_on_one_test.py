@@ -100,6 +100,7 @@ def test_results_are_grouped_by_what_they_differ_in() -> None:
         [facts("real", 1), facts("prog-GAN", 1)],
         [facts("real", 1), facts("real", 1), facts("prog-GAN", 1)],  # one network twice is no second draw
         [facts("real", None), facts("real", 2)],
+        [facts("real", 1, weights_sha256="a"), facts("real", 2, weights_sha256="a")],  # a copied folder
     ],
 )
 def test_nothing_is_summed_over_what_are_no_seeds(results: list[dict[str, Any]]) -> None:

@@ -161,6 +161,8 @@ def read_comparands(
             path=held_out.data.folder,
         )
     notes += _notes_on_gan(results_dir, train, resolution)
+    if classifier.settings.get("data.train_images_sha256", train.data.records.digest) != train.data.records.digest:
+        notes.append(f"The classifier was not trained on exactly the images of {train.data.folder} as they are now.")
     return Comparands(config.nn, classifier, origin, train, held_out, synthetic, tuple(notes))
 
 
@@ -255,4 +257,7 @@ def _notes_on_gan(results_dir: Path, train: ImageSplit, resolution: int) -> list
     digest = settings.get("data.images_sha256")
     if digest is None or digest == train.data.records.digest:
         return []
-    return [f"The GAN of {results_dir} was trained on other images than {train.data.folder}, so it cannot copy these."]
+    return [
+        f"The images that the GAN of {results_dir} was trained on are not exactly those of {train.data.folder} now; "
+        "copies of images that are not there any more cannot be found."
+    ]

@@ -69,7 +69,8 @@ class PixelSearch:
         originals, similarities = np.full(num_images, -1, np.int64), np.zeros(num_images)
         for match in self._finder.find(queries, self._train):
             if match.similarity > similarities[match.query]:
-                originals[match.query], similarities[match.query] = match.key, match.similarity
+                # Rounding can lift an exact copy a little above 1.
+                originals[match.query], similarities[match.query] = match.key, min(match.similarity, 1.0)
         return PixelCopies(originals, similarities)
 
     def _of_records(self, records: RecordFile, name: str) -> ImageSet:
