@@ -16,7 +16,7 @@ from medsynth import app
 
 def main(arguments: argparse.Namespace) -> None:
     """Carry out the command."""
-    {"generate": generate}[arguments.command](arguments)
+    {"generate": generate, "analyse": analyse, "joint": gather, "predict": gather}[arguments.command](arguments)
 
 
 def generate(arguments: argparse.Namespace) -> None:
@@ -34,6 +34,28 @@ def generate(arguments: argparse.Namespace) -> None:
         snapshot=arguments.snapshot,
     )
     generate(arguments.results_dir, arguments.out_dir, request)
+
+
+def analyse(arguments: argparse.Namespace) -> None:
+    """Compare the synthetic table with the real one."""
+    from GAN_joint.analysis.command import analyse_folders
+
+    analyse_folders(
+        arguments.data_dir,
+        arguments.synthetic_dir,
+        arguments.out_dir,
+        seed=arguments.seed,
+        max_rows=arguments.max_rows,
+    )
+
+
+def gather(arguments: argparse.Namespace) -> None:
+    """Test whether images and rows belong together (joint), or predict the targets (predict)."""
+    from GAN_joint.evidence.command import gather_evidence
+    from GAN_joint.evidence.pairs import EvidenceRequest
+
+    request = EvidenceRequest(arguments.seed, arguments.max_images, arguments.image_size, arguments.epochs)
+    gather_evidence(arguments.command, arguments.data_dir, arguments.synthetic_dir, arguments.out_dir, request)
 
 
 if __name__ == "__main__":
