@@ -194,7 +194,7 @@ def test_a_gan_of_other_images_is_noted(model_dir, made, tmp_path, capfd):
     for digest, is_noted in ((open_records(data / "train", SIZE).digest, False), ("other", True)):
         write_json(tmp_path / "config.json", {"resolution": SIZE, "data.images_sha256": digest})
         command.run(model_dir, data, tmp_path, resolution=SIZE, overrides=[], dry_run=True)
-        assert ("was trained on other images" in capfd.readouterr().err) == is_noted
+        assert ("was trained on are not exactly those of" in capfd.readouterr().err) == is_noted
 
 
 def other_labels(data: Path, results: Path) -> None:
