@@ -1,6 +1,6 @@
 # make demo            the whole idea on built-in images; DATA=folder for your own, SEED=n, OUT=folder
 #                      DATASET_OPTIONS="--labels a,b" and the like for the dataset command
-# make test            every test
+# make test            every test, on TEST_PROCESSES=n processes
 # make test-slow       trainings killed at many random points; KILL_POINTS=n of each application, KILL_SEED=text
 # make lint            style and types
 # make bench           speed of both GANs' training step, beside PyTorch and part by part, and of the dataset builder
@@ -13,6 +13,7 @@ DATA ?=
 DATASET_OPTIONS ?=
 BENCH_VENV ?= .venv-bench
 KILL_POINTS ?= 10
+TEST_PROCESSES ?= 2
 
 PYTHON_OF_VENV := $(VENV)/bin/python
 READY := $(VENV)/.medsynth-installed
@@ -23,7 +24,7 @@ demo: $(READY)
 	$(PYTHON_OF_VENV) benchmark/demo.py '$(OUT)' --seed $(SEED) $(if $(DATA),--data '$(DATA)') $(if $(DATASET_OPTIONS),--dataset-options='$(DATASET_OPTIONS)')
 
 test: $(READY)
-	$(PYTHON_OF_VENV) -m pytest
+	$(PYTHON_OF_VENV) -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 test-slow: $(READY)
 	KILL_POINTS=$(KILL_POINTS) $(PYTHON_OF_VENV) -m pytest -s tests/integration/test_killed_training.py

@@ -1,6 +1,6 @@
 """Twenty training steps of every GAN on one device, on two logical ones, or as one of two processes.
 
-python -m tests.distributed_steps one|mirrored|worker|agree
+python3 tests/distributed_steps.py one|mirrored|worker|agree
 
 Prints every scalar of every step; of GANs that have a minibatch standard deviation, with it and without. On one device
 the former is computed as two devices do: each half of the minibatch has groups of its own.

@@ -2,11 +2,7 @@
 
 import csv
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -15,8 +11,8 @@ import pytest
 
 from medsynth.data.labels import LabelTable, record_order, write_label_table
 from medsynth.data.tfrecords import write_split
+from tests.commands import ScriptProcess, run_script
 
-ROOT = Path(__file__).parents[2]
 NAMES = ("Bright", "Striped")
 TINY = ["--set", "image_dimension=32", "--set", "epochs=2", "--set", "batch_size=16", "--set",
         "initial_learning_rate=0.001", "--set", "batch_norm_momentum=0.5"]  # fmt: skip
@@ -34,13 +30,8 @@ def write_images(folder: Path, num_images: int, seed: int, resolution: int = 16)
     write_label_table(folder, LabelTable(paths, NAMES, labels))
 
 
-def call(*arguments: object, cwd: Path = ROOT) -> subprocess.CompletedProcess:
-    command = [sys.executable, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False, timeout=300)
-
-
 def succeed(*arguments: object) -> str:
-    done = call(*arguments)
+    done = run_script(*arguments)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout + done.stderr
 
@@ -120,7 +111,7 @@ def test_fake_classifier_trains_on_inference_and_is_compared(folders, real, tmp_
         "comparison.csv", "comparison.json", "comparison.png", "comparison.txt"]  # fmt: skip
     # A finished training is detected, and one of other settings refused.
     assert "nothing to do" in succeed("classifier_fake/train.py", "train", *arguments, *TINY, *precision)
-    refused = call("classifier_fake/train.py", "train", *arguments, *TINY, *precision, "--set", "epochs=3")
+    refused = run_script("classifier_fake/train.py", "train", *arguments, *TINY, *precision, "--set", "epochs=3")
     assert refused.returncode == 2
     assert "train.epochs: 2 -> 3" in refused.stderr
 
@@ -129,15 +120,16 @@ def test_a_killed_training_goes_on_to_the_same_weights(folders, real, tmp_path):
     results, _, _ = real
     data_dir = tmp_path / "data"
     shutil.copytree(folders[0], data_dir, ignore=shutil.ignore_patterns("classification*"))
-    command = [sys.executable, "classifier_real/train.py", "train", "classifier_real", str(data_dir), "1", "16", *TINY]
+    command = ("classifier_real/train.py", "train", "classifier_real", data_dir, 1, 16, *TINY)
     train = data_dir / "classification_results_res_16" / "train"
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        end = time.monotonic() + 240
-        while not list(train.glob("training-state-*")) and process.poll() is None and time.monotonic() < end:
-            time.sleep(0.01)
-        os.kill(process.pid, signal.SIGKILL)
+    process = ScriptProcess(*command)
+    end = time.monotonic() + 240
+    while not list(train.glob("training-state-*")) and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
     assert not (train / "_training-done.txt").exists(), "killed too late to show anything"
-    output = succeed(*command[1:])
+    output = succeed(*command)
     assert "going on after epoch 1" in output
     for name in ("history.json", "val_aurocs_tr.csv"):
         assert (train / name).read_text() == (results / "train" / name).read_text()
@@ -152,7 +144,7 @@ def test_a_killed_training_goes_on_to_the_same_weights(folders, real, tmp_path):
 
 
 def refusal(*arguments: object) -> str:
-    done = call(*arguments)
+    done = run_script(*arguments)
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
     return done.stderr
@@ -219,16 +211,3 @@ def test_damaged_weights_are_named(folders, real, tmp_path):
     weights = data / "classification_results_res_16" / "train" / "best_weights.h5"
     weights.write_bytes(weights.read_bytes()[:100_000])
     assert str(weights) in refusal("classifier_real/test.py", "test", "classifier_real", data, 1, 16)
-
-
-SCRIPTS = [("classifier_real", "train"), ("classifier_real", "test"), ("classifier_fake", "train"),
-           ("classifier_fake", "test"), ("benchmark", "compare")]  # fmt: skip
-
-
-@pytest.mark.parametrize(("app", "script"), SCRIPTS)
-def test_three_ways_of_calling(app, script):
-    for arguments, cwd in (([f"{script}.py"], ROOT / app), ([f"{app}/{script}.py"], ROOT),
-                           (["-m", f"{app}.{script}"], ROOT)):  # fmt: skip
-        done = call(*arguments, "--help", cwd=cwd)
-        assert done.returncode == 0, done.stderr
-        assert "usage:" in done.stdout

@@ -1,11 +1,8 @@
 """Several devices and processes: the same losses as one, one that dies, one that is asked to stop."""
 
 import json
-import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -15,7 +12,7 @@ import tensorflow as tf
 
 from medsynth.errors import UsageError
 from medsynth.training.distribution import available_devices, mirrored
-from tests.commands import ROOT, script_command
+from tests.commands import ScriptProcess, run_script
 from tests.toy_data import write_toy_dataset
 
 NUM_STEPS = 20
@@ -41,8 +38,8 @@ def free_ports(number: int) -> list[int]:
     return ports
 
 
-def start_workers(command: list[str], environment: str = "TF_CONFIG") -> list[subprocess.Popen]:
-    """Start a command as two processes that work together, as TF_CONFIG or Slurm would have it."""
+def start_workers(script: str, *arguments: object, environment: str = "TF_CONFIG") -> list[ScriptProcess]:
+    """Start a script as two processes that work together, as TF_CONFIG or Slurm would have it."""
     ports = free_ports(2)
     if environment == "slurm":
         base = next(port for port in range(ports[0], 65000) if is_free(port) and is_free(port + 1))
@@ -60,16 +57,7 @@ def start_workers(command: list[str], environment: str = "TF_CONFIG") -> list[su
                 "SLURM_PROCID": str(index),
                 "MEDSYNTH_PORT": str(base),
             }
-        workers.append(
-            subprocess.Popen(
-                command,
-                cwd=ROOT,
-                env={**os.environ, **more},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        )
+        workers.append(ScriptProcess(script, *arguments, environment=more))
     return workers
 
 
@@ -78,21 +66,21 @@ def is_free(port: int) -> bool:
         return trial.connect_ex(("localhost", port)) != 0
 
 
-def outputs(workers: list[subprocess.Popen], timeout: float = 240) -> list[tuple[int, str, str]]:
+def outputs(workers: list[ScriptProcess], timeout: float = 240) -> list[tuple[int, str, str]]:
     try:
-        return [(worker.returncode, *texts) for worker in workers for texts in [worker.communicate(timeout=timeout)]]
+        texts = [worker.communicate(timeout) for worker in workers]
+        return [(worker.poll(), *both) for worker, both in zip(workers, texts, strict=True)]
     finally:
         for worker in workers:
             worker.kill()
 
 
-def steps_command(mode: str) -> list[str]:
-    return [sys.executable, "-m", "tests.distributed_steps", mode]
+STEPS = "tests/distributed_steps.py"
 
 
 @pytest.fixture(scope="module")
 def one_device() -> dict[str, list[dict[str, float]]]:
-    result = subprocess.run(steps_command("one"), cwd=ROOT, capture_output=True, text=True, check=False)
+    result = run_script(STEPS, "one")
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout.splitlines()[-1])
 
@@ -109,19 +97,19 @@ def require_same(ours: dict[str, list[dict[str, float]]], expected: dict[str, li
 
 
 def test_two_devices_of_one_host_compute_what_one_does(one_device: dict) -> None:
-    result = subprocess.run(steps_command("mirrored"), cwd=ROOT, capture_output=True, text=True, check=False)
+    result = run_script(STEPS, "mirrored")
     assert result.returncode == 0, result.stderr
     require_same(json.loads(result.stdout.splitlines()[-1]), one_device)
 
 
 def test_two_processes_compute_what_one_does(one_device: dict) -> None:
-    for code, out, err in outputs(start_workers(steps_command("worker"))):
+    for code, out, err in outputs(start_workers(STEPS, "worker")):
         assert code == 0, err
         require_same(json.loads(out.splitlines()[-1]), one_device)
 
 
 def test_tasks_of_slurm_find_each_other_and_agree_with_the_chief() -> None:
-    for code, out, err in outputs(start_workers(steps_command("agree"), "slurm")):
+    for code, out, err in outputs(start_workers(STEPS, "agree", environment="slurm")):
         assert code == 0, err
         assert json.loads(out.splitlines()[-1]) == [2, 10.0]
 
@@ -131,12 +119,12 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_toy_dataset(tmp_path_factory.mktemp("data"), resolution=16)
 
 
-def train_command(dataset: Path, results: Path) -> list[str]:
+def train_command(dataset: Path, results: Path) -> tuple[str, *tuple[object, ...]]:
     settings = [part for key, value in OPTIONS.items() for part in ("--set", f"{key}={value}")]
-    return script_command("GAN_cpd/train.py", "train", dataset, results, 3, 16, "--preset", "cpu", *settings)
+    return "GAN_cpd/train.py", "train", dataset, results, 3, 16, "--preset", "cpu", *settings
 
 
-def wait_for_ticks(results: Path, number: int, workers: list[subprocess.Popen]) -> None:
+def wait_for_ticks(results: Path, number: int, workers: list[ScriptProcess]) -> None:
     deadline = time.monotonic() + 200
     log = results / "log.txt"
     while not (log.exists() and log.read_text().count("tick ") >= number):
@@ -148,7 +136,7 @@ def wait_for_ticks(results: Path, number: int, workers: list[subprocess.Popen]) 
 def test_a_worker_that_dies_stops_the_others_and_the_job_resumes(dataset: Path, tmp_path: Path) -> None:
     results = tmp_path / "results"
     command = train_command(dataset, results)
-    workers = start_workers(command)
+    workers = start_workers(*command)
     wait_for_ticks(results, 2, workers)
     workers[1].kill()
     code, _, err = outputs(workers, timeout=120)[0]
@@ -159,14 +147,14 @@ def test_a_worker_that_dies_stops_the_others_and_the_job_resumes(dataset: Path, 
     assert not (results / "_training-done.txt").exists()
 
     # Again, and this time one of them is asked to stop: both do, with the state saved.
-    workers = start_workers(command)
+    workers = start_workers(*command)
     wait_for_ticks(results, 4, workers)
     workers[1].send_signal(signal.SIGTERM)
     for code, _, err in outputs(workers, timeout=120):
         assert code == 143, err
         assert "is saved, and the same command goes on from it" in err
 
-    for code, out, err in outputs(start_workers(command)):
+    for code, out, err in outputs(start_workers(*command)):
         assert code == 0, err
         assert "going on from" in out
     assert (results / "_training-done.txt").exists()
@@ -197,8 +185,7 @@ def test_devices_of_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_classifiers_step_is_the_same_on_two_devices(tmp_path: Path) -> None:
     """Loss, gradients and batch statistics; the sum instead of the mean of the gradients would differ by 1."""
-    command = [sys.executable, "-m", "tests.distributed_classifier", str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=600)
+    done = run_script("tests/distributed_classifier.py", tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
     difference = json.loads(done.stdout.splitlines()[-1])
     assert difference["loss"] < 1e-5

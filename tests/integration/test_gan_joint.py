@@ -1,7 +1,6 @@
 """GAN_joint's scripts: schema, training, and synthetic patients that depend on seed and number alone."""
 
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 
 from GAN_joint.synthetic import SyntheticSet
 from medsynth.errors import DataError
-from tests.commands import run_script, script_command
+from tests.commands import ScriptProcess, run_script
 from tests.toy_pairs import PAINS, write_toy_pairs
 
 SETTINGS = ("schedule.total_kimg=0.64", "schedule.default_tick_kimg=0.32", "network.width=0.02")
@@ -89,8 +88,7 @@ def test_a_killed_generation_goes_on_to_the_same_bytes(
     patients: Path, results: Path, tmp_path: Path, how: signal.Signals
 ) -> None:
     out = tmp_path / "patients"
-    command = script_command("GAN_joint/test.py", "generate", results, out, "--seed", SEED, "--num", NUM)
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = ScriptProcess("GAN_joint/test.py", "generate", results, out, "--seed", SEED, "--num", NUM)
     deadline = time.monotonic() + 200
     while not (out / "table" / "part-0000000000.csv").exists():
         assert time.monotonic() < deadline

@@ -7,7 +7,6 @@ import json
 import os
 import random
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import numpy as np
 import pytest
 
 from medsynth.training.checkpoint import read_arrays
-from tests.commands import run_script, script_command
+from tests.commands import ScriptProcess, run_script
 from tests.toy_data import write_toy_dataset
 from tests.toy_pairs import write_toy_pairs
 
@@ -74,7 +73,7 @@ def final_weights(results: Path) -> dict[str, np.ndarray]:
     return found
 
 
-def wait_for(path: Path, process: subprocess.Popen) -> None:
+def wait_for(path: Path, process: ScriptProcess) -> None:
     deadline = time.monotonic() + 200
     while not path.exists():
         assert time.monotonic() < deadline
@@ -82,10 +81,9 @@ def wait_for(path: Path, process: subprocess.Popen) -> None:
         time.sleep(0.005)
 
 
-def start(app: str, dataset: Path, results: Path) -> subprocess.Popen:
+def start(app: str, dataset: Path, results: Path) -> ScriptProcess:
     """Start a training and wait until its first steps are near."""
-    command = script_command(*arguments(app, dataset, results))
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = ScriptProcess(*arguments(app, dataset, results))
     wait_for(results / "fakes000000.png", process)
     return process
 
