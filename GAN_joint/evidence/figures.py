@@ -36,7 +36,7 @@ class Panel:
         title: Above it.
         unit: Below it.
         chance: Where bars begin.
-        series: Names for the legend; one empty name draws none.
+        series: Names of the bars' scores; the first panel's are the legend.
         bars: From top to bottom.
         lines: Further values, drawn across, by name.
     """
@@ -60,10 +60,13 @@ def bars_figure(path: Path, panels: Sequence[Panel], *, title: str, note: str) -
     """
     heights = [_HEAD_HEIGHT + _BAR_HEIGHT * sum(len(bar.scores) + 0.6 for bar in panel.bars) for panel in panels]
     lines = textwrap.wrap(note, 125)
-    figure = _figure(_WIDTH, sum(heights) + 0.5 + 0.16 * len(lines))
+    figure = _figure(_WIDTH, sum(heights) + 0.9 + 0.16 * len(lines))
     all_axes = np.atleast_1d(figure.subplots(len(panels), 1, height_ratios=heights))
     for axes, panel in zip(all_axes, panels, strict=True):
         _draw_bars(axes, panel)
+    figure.legend(
+        *all_axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=2, fontsize=8.5, frameon=False
+    )
     _name_figure(figure, title, lines)
     save_png(figure, path)
 
@@ -92,8 +95,6 @@ def _draw_bars(axes: Any, panel: Panel) -> None:
     for name, colour in zip(panel.series, COLOURS, strict=False):
         if name:
             axes.barh([np.nan], [np.nan], color=colour, label=name)
-    if any(panel.series) or panel.lines:
-        axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=4, fontsize=8, frameon=False, borderaxespad=0.1)
 
 
 def _draw_bar(axes: Any, position: float, score: Score, chance: float, colour: str) -> None:

@@ -19,6 +19,7 @@ from GAN_joint.evidence.scoring import (
     ratio_of,
     resample,
     smaller_class,
+    weighted_correlation,
     weighted_r2,
 )
 from GAN_joint.evidence.training import (
@@ -32,8 +33,9 @@ from GAN_joint.evidence.training import (
 from medsynth.classify.evaluation.statistics import Floats
 from medsynth.data.wording import counted
 
-R2, AUROC = "R2", "AUROC"
-CHANCE = {R2: 0.0, AUROC: 0.5}
+R2, CORRELATION, AUROC = "R2", "r", "AUROC"
+METRICS = {"number": (R2, CORRELATION)}  # by kind; of all others the AUROC
+CHANCE = {R2: 0.0, CORRELATION: 0.0, AUROC: 0.5}
 # Rows of others that an image is held against: in a test, and in training, where more of them teach faster.
 NUM_WRONG, NUM_WRONG_TRAINING = 4, 7
 REAL, SYNTHETIC, CONTROL = "matcher-real", "matcher-synthetic", "matcher-control"
@@ -46,7 +48,8 @@ class FactorResult:
     Attributes:
         column: Its name.
         kind: "number", "binary", "target" or "category".
-        metric: R2 for numbers, AUROC for the others; for a category the mean over its values, each against the rest.
+        metric: R2 or correlation (r) of numbers, AUROC of the others; of a category the mean over its values, each
+            against the rest.
         ceiling: On real held-out pairs.
         synthetic: On synthetic pairs.
         ratio: The synthetic value's distance to chance in shares of the ceiling's; None where the ceiling is not better
@@ -85,7 +88,7 @@ class JointResults:
     """Everything that `test.py joint` found.
 
     Attributes:
-        factors: By column.
+        factors: By column; two of a column of numbers.
         matches: Matched against shuffled pairs, the ceiling first.
         networks: Facts of every training, by name.
         counts: Pairs of each part.
@@ -172,51 +175,56 @@ def factor_results(
         seed: Of the resamples.
     """
     columns = encoder.column_slices
+    kinds = [(name, metric) for name, one in columns.items() for metric in METRICS.get(one.kind, (AUROC,))]
     found = []
     for number, (pairs, read) in enumerate((ceiling, synthetic)):
         others = (synthetic, ceiling)[number][0].rows
-        statistics, notes = [], []
+        statistics: list[Statistic] = []
+        notes: list[str] = []
         for column in columns.values():
-            statistic, note = _column_statistic(column, pairs.rows, read, others)
-            statistics.append(statistic)
-            notes.append(note)
+            parts = pairs.rows[:, column.columns].astype(np.float64), read[:, column.columns]
+            if column.kind == "number":
+                some, note = _number_statistics(*parts)
+            else:
+                some, note = _class_statistic(*parts, others[:, column.columns])
+            statistics += some
+            notes += [note] * len(some)
         resampled = resample(statistics, pairs.groups, seed + number)
         found.append([(one, one.score(len(pairs), note)) for one, note in zip(resampled, notes, strict=True)])
-    results = []
-    for name, real, made in zip(columns, *found, strict=True):
-        kind = columns[name].kind
-        metric = R2 if kind == "number" else AUROC
-        ratio = _ratio(real, made, CHANCE[metric])
-        results.append(FactorResult(name, kind, metric, real[1], made[1], ratio))
-    return tuple(results)
+    return tuple(
+        FactorResult(name, columns[name].kind, metric, real[1], made[1], _ratio(real, made, CHANCE[metric]))
+        for (name, metric), real, made in zip(kinds, *found, strict=True)
+    )
 
 
-def _column_statistic(column: EncodedColumn, truth: Rows, read: Floats, others: Rows) -> tuple[Statistic, str]:
-    """Return a column's figure, and why it is undefined or has no interval.
+def _number_statistics(truth: Floats, read: Floats) -> tuple[list[Statistic], str]:
+    """Return R2 and correlation of a column of numbers, [N, 1] each, and why they have no interval or no value."""
+    note = f"fewer than {FEWEST} rows" if len(truth) < FEWEST else ""
+    said, seen = truth[:, 0], read[:, 0]
+    return [
+        lambda weights: weighted_r2(said, seen, weights),
+        lambda weights: weighted_correlation(said, seen, weights),
+    ], "the same in all rows" if np.ptp(said) == 0 else note
+
+
+def _class_statistic(truth: Floats, read: Floats, others: Rows) -> tuple[list[Statistic], str]:
+    """Return the AUROC of a column of words, [N, width] each, and why it has no interval or no value.
 
     Of a category, the values count that have rows enough both here and in `others`, so that both means are over the
     same ones.
     """
-    truth, read, others = (
-        truth[:, column.columns].astype(np.float64),
-        read[:, column.columns],
-        others[:, column.columns],
-    )
-    if column.kind == "number":
-        note = f"fewer than {FEWEST} rows" if len(truth) < FEWEST else ""
-        note = "the same in all rows" if np.ptp(truth) == 0 else note
-        return lambda weights: weighted_r2(truth[:, 0], read[:, 0], weights), note
-    fewest = np.array([min(smaller_class(truth[:, k]), smaller_class(others[:, k])) for k in range(truth.shape[1])])
-    chosen = np.flatnonzero(fewest >= FEWEST)
-    note = ""
+    width = truth.shape[1]
+    fewest = np.array([min(smaller_class(truth[:, k]), smaller_class(others[:, k])) for k in range(width)])
+    chosen, note = np.flatnonzero(fewest >= FEWEST), ""
+    if width == 1:
+        chosen, note = np.array([0]), class_note(truth[:, 0])
+    elif len(chosen) == 0:
+        # Without a value that has rows enough: those that can be scored at all, and no interval.
+        chosen = np.flatnonzero(fewest > 0)
+        note = f"fewer than {FEWEST} rows of every value, here or in the other set" if len(chosen) else "one class only"
     if len(chosen) == 0:
-        # Without a value of rows enough on both sides, those that can be scored at all, and no interval.
-        chosen = np.flatnonzero(fewest > 0) if column.kind == "category" else np.array([0])
-        note = max((class_note(truth[:, k]) for k in chosen), key=len, default="one class only")
-        note = note or (f"fewer than {FEWEST} of a class in the other set" if column.kind == "category" else "")
-    if len(chosen) == 0:
-        return lambda weights: np.full(len(weights), np.nan), note
-    return mean_of([auroc_of(truth[:, k], read[:, k]) for k in chosen]), note
+        return [lambda weights: np.full(len(weights), np.nan)], note
+    return [mean_of([auroc_of(truth[:, k], read[:, k]) for k in chosen])], note
 
 
 def _ratio(real: tuple[Resampled, Score], made: tuple[Resampled, Score], chance: float) -> Score | None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from GAN_joint.evidence.figures import MOST_PANELS, Bar, Panel, Reading, bars_figure, reading_of, readings_figure
-from GAN_joint.evidence.joint import AUROC, CHANCE, R2, FactorResult, JointResults
+from GAN_joint.evidence.joint import AUROC, CHANCE, CORRELATION, R2, FactorResult, JointResults
 from GAN_joint.evidence.pairs import Evidence
 from GAN_joint.evidence.tables import (
     CSV_NAME,
@@ -27,11 +27,13 @@ from medsynth.files import write_json, write_text
 BARS_NAME, READING_NAME = "joint.png", "reading.png"
 FACTORS_MEANING = (
     "A network was trained on real train pairs to read every column from the image. Ceiling: on real held-out pairs. "
-    "Synthetic: the same network on synthetic pairs. R2: share of the variance explained, 0 is chance. AUROC: 0.5 is "
-    "chance; of a category, the mean over its values. Ratio: the synthetic value's distance to chance in shares of "
-    "the ceiling's, given only where the whole interval of the ceiling is above chance: 1 means that synthetic images "
-    "show the column as real ones do, 0 that they do not, above 1 that they show it more clearly than real ones. Of "
-    "many columns, one in forty passes as better than chance by chance."
+    "Synthetic: the same network on synthetic pairs. Of numbers: R2, the share of the variance explained, and r, the "
+    "correlation of what was read with what the row says; 0 is chance. AUROC of all others: 0.5 is chance; of a "
+    "category, the mean over its values. Ratio: the synthetic value's distance to chance in shares of the ceiling's, "
+    "given only where the whole interval of the ceiling is above chance: 1 means that synthetic images show the column "
+    "as real ones do, above 1 more clearly than real ones, 0 not at all; but R2 comes out about as far below 0 as the "
+    "ceiling is above it where rows were dealt to images at random. Of many columns, one in forty passes as better "
+    "than chance by chance."
 )
 MATCHES_MEANING = (
     "A network was trained to tell images with their own row from images with the row of another (rows moved by "
@@ -134,16 +136,17 @@ def report_text(results: JointResults) -> str:
 
 
 def _summary(factors: Sequence[FactorResult]) -> list[str]:
-    readable = [one for one in factors if one.ratio is not None]
-    if not readable:
+    """Return how many columns can be read, and the median of the ratios of r and AUROC, which mean the same."""
+    chosen = [one for one in factors if one.metric != R2]
+    ratios = [one.ratio.value for one in chosen if one.ratio is not None]
+    if not ratios:
         return paragraph(
             "On real held-out pairs no column is read better than chance, so nothing is said of the synthetic ones: "
             "either images and rows tell nothing of each other, or there are too few pairs to learn it."
         )
-    median = float(np.median([one.ratio.value for one in readable if one.ratio is not None]))
     return paragraph(
-        f"{len(readable)} of {len(factors)} columns are read better than chance on real held-out pairs; the median of "
-        f"their ratios is {median:.2f}."
+        f"{len(ratios)} of {len(chosen)} columns are read better than chance on real held-out pairs; the median of "
+        f"their ratios is {np.median(ratios):.2f}."
     )
 
 
@@ -153,13 +156,16 @@ def _skill(one: FactorResult) -> float:
     return (one.ceiling.value - chance) / (1 - chance) if one.ceiling.is_defined else -1.0
 
 
-def _by_metric_and_skill(one: FactorResult) -> tuple[bool, float]:
-    return one.metric == AUROC, -_skill(one)
+def _by_metric_and_skill(one: FactorResult) -> tuple[int, float]:
+    return (R2, CORRELATION, AUROC).index(one.metric), -_skill(one)
 
 
 def _draw_bars(path: Path, results: JointResults) -> None:
     panels = []
-    for metric, title in ((R2, "Numbers read from the image"), (AUROC, "Other columns read from the image")):
+    for metric, title in (
+        (CORRELATION, "Numbers read from the image: correlation with what the row says"),
+        (AUROC, "Other columns read from the image"),
+    ):
         chosen = sorted((one for one in results.factors if one.metric == metric), key=_by_metric_and_skill)
         if chosen:
             scores = [(one.ceiling, one.synthetic) for one in chosen]
@@ -174,7 +180,8 @@ def _draw_readings(path: Path, evidence: Evidence, results: JointResults) -> Non
     """Draw how far what was read can be relied on, for the columns that are read best; categories are left out."""
     columns = evidence.encoder.column_slices
     fitted = {one.column.name: one for one in evidence.encoder.fitted}
-    chosen = sorted((one for one in results.factors if one.kind != "category"), key=lambda one: -_skill(one))
+    shown = (one for one in results.factors if one.kind != "category" and one.metric != R2)
+    chosen = sorted(shown, key=lambda one: -_skill(one))
     readings: list[Reading] = []
     for one in chosen[:MOST_PANELS]:
         place, column = columns[one.column].columns.start, fitted[one.column]

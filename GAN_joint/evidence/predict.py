@@ -30,10 +30,11 @@ from medsynth.classify.evaluation.statistics import Floats, youden_threshold
 
 REAL, SYNTHETIC = "predictor-real", "predictor-synthetic"
 REAL_ON_REAL, REAL_ON_SYNTHETIC, SYNTHETIC_ON_REAL = "real_on_real", "real_on_synthetic", "synthetic_on_real"
-TITLES = {
-    REAL_ON_REAL: "trained on real, on real held-out rows",
-    REAL_ON_SYNTHETIC: "trained on real, on synthetic rows",
-    SYNTHETIC_ON_REAL: "trained on synthetic, on real held-out rows",
+# What each was trained on, and tested on.
+TESTS = {
+    REAL_ON_REAL: ("real", "held-out"),
+    REAL_ON_SYNTHETIC: ("real", "synthetic"),
+    SYNTHETIC_ON_REAL: ("synthetic", "held-out"),
 }
 DIFFERENCE = "synthetic_minus_real"  # of the two trainings, on real held-out rows
 MEAN = "mean"

@@ -11,9 +11,11 @@ from GAN_joint.evidence.predict import (
     DIFFERENCE,
     HALF,
     MEAN,
+    REAL,
     REAL_ON_REAL,
     REAL_ON_SYNTHETIC,
-    TITLES,
+    SYNTHETIC,
+    TESTS,
     PredictionResults,
     read_published,
 )
@@ -43,13 +45,13 @@ MEANING = (
 COMPARABLE = (
     "Published: the authors' own predictor, which is not public, on 1,500,000 synthetic patients of their GAN, for one "
     "summary of coronary damage, after training on their hospital's patients. Its threshold is not stated.",
-    "Comparable in kind, not in size: 'trained on real, on synthetic rows', the mean over targets. Patients, targets, "
+    "Comparable in kind, not in size: real -> synthetic, the mean over targets. Patients, targets, "
     "classifier and number of rows are all others, so a higher or lower figure ranks neither GAN.",
     "On synthetic rows the truth is what the GAN made: a high figure says that its images, factors and targets fit as "
     "real ones do, and nothing of a diagnosis. Only figures on real held-out rows speak of patients; none of that "
     "kind was published.",
-    "'Trained on synthetic, on real held-out rows' says what the synthetic pairs teach; hold it against 'trained on "
-    "real' on the same rows, and mind the numbers of train rows.",
+    "Synthetic -> held-out says what the synthetic pairs teach; hold it against real -> held-out, the same rows, and "
+    "mind the numbers of train rows.",
 )
 
 
@@ -111,6 +113,8 @@ def report_text(results: PredictionResults) -> str:
         "Prediction of the targets from image and factors",
         f"Real pairs: {counts['real_train']:,} train, {counts['real_validation']:,} validation, "
         f"{counts['real_held_out']:,} held out. Synthetic pairs: {counts['synthetic']:,}.",
+        f"Trained on {results.networks[REAL]['num_train']:,} real rows, and another on "
+        f"{results.networks[SYNTHETIC]['num_train']:,} synthetic ones (the others are for validation).",
         *(line for note in results.notes for line in paragraph(note, "note: ")),
         "",
         *paragraph(MEANING),
@@ -121,7 +125,7 @@ def report_text(results: PredictionResults) -> str:
     for threshold, title in ((HALF, "At threshold 0.5"), (CHOSEN, "At the threshold chosen on validation rows")):
         lines += ["", title, *_decision_table(results, threshold, published)]
     lines += footnotes(
-        (f"{one.target}, {TITLES[one.test]}", one.score) for one in results.figures if one.test in TITLES
+        (f"{one.target} ({' -> '.join(TESTS[one.test])})", one.score) for one in results.figures if one.test in TESTS
     )
     lines += ["", "What can be compared, and what cannot"]
     lines += [line for text in COMPARABLE for line in paragraph(text, "- ")]
@@ -129,34 +133,30 @@ def report_text(results: PredictionResults) -> str:
 
 
 def _auc_table(results: PredictionResults, published: dict[str, Any]) -> list[str]:
-    header = (
-        "target",
-        *(f"{title} (n {results_num(results, test):,})" for test, title in TITLES.items()),
-        "difference",
-    )
+    heads = [f"{' -> '.join(parts)} (n {len(results.truth[test]):,})" for test, parts in TESTS.items()]
+    known = {one.target: one.score for one in results.figures if one.test == DIFFERENCE}
     rows = []
     for target in (*results.targets, MEAN):
-        cells = [score_text(results.figure(test, target, AUC).score) for test in TITLES]
-        known = any(one.test == DIFFERENCE and one.target == target for one in results.figures)
-        rows.append((target, *cells, score_text(results.figure(DIFFERENCE, target, AUC).score) if known else "-"))
+        cells = [score_text(results.figure(test, target, AUC).score) for test in TESTS]
+        rows.append((target, *cells, score_text(known.get(target))))
     rows.append(("published", "-", f"{published[AUC]:.2f}", "-", "-"))
-    return [*text_table(header, rows), "difference: trained on synthetic minus trained on real, on the same rows"]
-
-
-def results_num(results: PredictionResults, test: str) -> int:
-    """Return how many rows a test has."""
-    return len(results.truth[test])
+    return [
+        *text_table(("target", *heads, "difference"), rows),
+        "trained on -> tested on; difference: of the two trainings on held-out rows, synthetic minus real",
+    ]
 
 
 def _decision_table(results: PredictionResults, threshold: str, published: dict[str, Any]) -> list[str]:
     rows = []
-    for test, title in TITLES.items():
+    for test, parts in TESTS.items():
         for target in (*results.targets, MEAN):
             figures = [results.figure(test, target, metric, threshold) for metric in DECISION_METRICS]
             level = "-" if math.isnan(figures[0].level) else f"{figures[0].level:.2f}"
-            rows.append((title, target, level, *(score_text(one.score) for one in figures)))
-    rows.append(("published, on synthetic rows", "", "?", *(f"{published[metric]:.2f}" for metric in DECISION_METRICS)))
-    return text_table(("", "target", "threshold", *DECISION_METRICS), rows)
+            rows.append((*parts, target, level, *(score_text(one.score) for one in figures)))
+    rows.append(
+        ("published", "synthetic", "damage", "unknown", *(f"{published[metric]:.2f}" for metric in DECISION_METRICS))
+    )
+    return text_table(("trained on", "tested on", "target", "threshold", *DECISION_METRICS), rows)
 
 
 def _draw_bars(path: Path, results: PredictionResults) -> None:
@@ -167,11 +167,20 @@ def _draw_bars(path: Path, results: PredictionResults) -> None:
         ("f1", CHOSEN, "F1 at the threshold chosen on validation rows", 0.0),
     ):
         bars = tuple(
-            Bar(target, tuple(results.figure(test, target, metric, threshold).score for test in TITLES))
+            Bar(target, tuple(results.figure(test, target, metric, threshold).score for test in TESTS))
             for target in (*results.targets, MEAN)
         )
-        lines = {"published, on the authors' synthetic rows": published[metric]}
-        panels.append(Panel(title, title, chance, tuple(TITLES.values()), bars, lines))
+        lines = {"published, on the authors' synthetic patients": published[metric]}
+        panels.append(
+            Panel(
+                title,
+                metric.upper(),
+                chance,
+                tuple(f"trained on {one}, tested on {other}" for one, other in TESTS.values()),
+                bars,
+                lines,
+            )
+        )
     bars_figure(path, panels, title="Prediction of the targets from image and factors", note=f"Black bars: {INTERVALS}")
 
 

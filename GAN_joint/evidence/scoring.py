@@ -97,6 +97,25 @@ def weighted_r2(truth: Numbers, predicted: Numbers, weights: Floats) -> Floats:
     return 1 - divide(errors, np.where(is_constant, 0.0, spread))
 
 
+def weighted_correlation(truth: Numbers, predicted: Numbers, weights: Floats) -> Floats:
+    """Return Pearson's correlation for each row of weights, [R], in [-1, 1]; NaN where one of both does not vary.
+
+    Args:
+        truth: [N].
+        predicted: [N].
+        weights: How often each row counts, [R, N].
+    """
+    total = weights.sum(axis=1)
+    first, second = (values - np.mean(values) for values in (np.asarray(truth, np.float64), predicted))
+
+    def covariance(one: Numbers, other: Numbers) -> Floats:
+        covered: Floats = weights @ (one * other) - divide((weights @ one) * (weights @ other), total)
+        return covered
+
+    spread = covariance(first, first).clip(0) * covariance(second, second).clip(0)
+    return divide(covariance(first, second), np.sqrt(spread)).clip(-1, 1)
+
+
 def weighted_decisions(truth: Numbers, called: npt.NDArray[np.bool_], weights: Floats) -> Floats:
     """Return accuracy, precision, recall and F1 for each row of weights, [4, R], in [0, 1].
 
