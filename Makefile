@@ -24,7 +24,7 @@ demo: $(READY)
 	$(PYTHON_OF_VENV) benchmark/demo.py '$(OUT)' --seed $(SEED) $(if $(DATA),--data '$(DATA)') $(if $(DATASET_OPTIONS),--dataset-options='$(DATASET_OPTIONS)')
 
 test: $(READY)
-	$(PYTHON_OF_VENV) -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(PYTHON_OF_VENV) -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 test-slow: $(READY)
 	KILL_POINTS=$(KILL_POINTS) $(PYTHON_OF_VENV) -m pytest -s tests/integration/test_killed_training.py

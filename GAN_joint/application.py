@@ -32,7 +32,7 @@ def build_networks(
     }
     networks = (
         Generator(**size, latent_size=network.latent_size, name="generator"),
-        Discriminator(**size, name="discriminator"),
+        Discriminator(**size, pairing=network.pairing, dropout=network.dropout, name="discriminator"),
     )
     for built in networks:
         built.build()
@@ -60,7 +60,7 @@ def application_for(data_dir: Path, resolution: int, seed: int) -> GanApplicatio
         name=NAME,
         presets=lambda resolution: presets(resolution, data.num_images),
         build_networks=build_networks,
-        build_loss=lambda _: JointLoss(),
+        build_loss=lambda config: JointLoss(config.loss),
         generator_classes=GENERATOR_CLASSES,
         open_data=open_data,
         group_size=1,

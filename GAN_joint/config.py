@@ -3,9 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from GAN_joint.loss import LossConfig
+from GAN_joint.networks import DROPOUT, Pairing
 from medsynth.config import require_range
 from medsynth.errors import UsageError
-from medsynth.gan.schedule import ScheduleConfig
+from medsynth.gan.schedule import ScheduleConfig, schedule_at
 from medsynth.gan.settings import TrainingConfig
 from medsynth.gan.steps import OptimiserConfig
 from medsynth.gan.trainer import TrainerConfig
@@ -25,16 +27,23 @@ class NetworkConfig:
         width: Factor of the published numbers of channels and units.
         latent_size: Numbers of a latent.
         precision: float32 or mixed_bfloat16.
+        pairing: How image and row meet in the discriminator. sum, as published: its logit is one term of the image plus
+            one of the row, which cannot tell whether they belong together. projection: the inner product of a
+            projection of each is added.
+        dropout: Share of the discriminator's units that a step leaves out.
     """
 
     width: float = 1.0
     latent_size: int = 100
     precision: Precision = "float32"
+    pairing: Pairing = "sum"
+    dropout: float = DROPOUT
 
     def __post_init__(self) -> None:
         if not 0 < self.width <= 8:
             raise UsageError("network.width must be above 0 and at most 8.", received=self.width)
         require_range("network.latent_size", self.latent_size, 1)
+        require_range("network.dropout", self.dropout, 0, below=1)
 
 
 @dataclass(frozen=True)
@@ -42,6 +51,24 @@ class JointConfig(TrainingConfig):
     """Everything that a training of GAN_joint can be set to, in groups."""
 
     network: NetworkConfig = field(default_factory=NetworkConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+
+    def __post_init__(self) -> None:
+        if self.loss.mismatched == 0:
+            return
+        if self.network.pairing == "sum":
+            raise UsageError(
+                "loss.mismatched needs network.pairing=projection: as published, the discriminator cannot tell whether "
+                "image and row belong together.",
+                received=self.loss.mismatched,
+            )
+        num_gpus = max(self.schedule.num_gpus, 1)
+        minibatch = schedule_at(self.schedule, self.schedule.initial_resolution, images_seen=0).minibatch
+        if minibatch % (2 * num_gpus):
+            raise UsageError(
+                "loss.mismatched swaps the rows of neighbours, so that the minibatch must be even on every GPU.",
+                received=f"{minibatch} images on {num_gpus} GPU(s)",
+            )
 
 
 def presets(resolution: int, num_pairs: int) -> dict[str, JointConfig]:

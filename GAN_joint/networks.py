@@ -5,15 +5,16 @@ Source: coronarography.ai 2023, whose networks are those with the default argume
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import keras
 from keras import ops
 
 from medsynth.networks.batch_norm import GlobalBatchNormalization
 
+Pairing = Literal["sum", "projection"]
 SLOPE, DROPOUT = 0.3, 0.3
-_IMAGE_CHANNELS, _TABLE_UNITS, _JOINT_UNITS = (256, 128, 64), (400, 200, 128, 64), 25
+_IMAGE_CHANNELS, _TABLE_UNITS, _JOINT_UNITS, _PROJECTION_UNITS = (256, 128, 64), (400, 200, 128, 64), 25, 200
 _SHRINKING = 8  # of the image between its full size and the generator's first map
 
 Draw = Callable[[Sequence[int]], Any]
@@ -141,12 +142,20 @@ class Generator(_PairNetwork):
 class Discriminator(_PairNetwork):
     """Maps images [N, S, S, C] and rows [N, K] to logits [N, 1], high for real pairs.
 
+    As published, nothing but linear layers follow where image and row meet, so that the logit is f(image) + g(row): it
+    says whether the image looks real and whether the row does, and cannot say whether they belong together.
+    `projection` adds the inner product of a projection of each (after Miyato and Koyama 2018,
+    https://arxiv.org/abs/1802.05637, equation 3), which can.
+
     Args:
+        pairing: How image and row meet: sum (published) or projection.
+        dropout: Share of every layer's outputs that dropout sets to zero, in [0, 1).
         **options: As for both networks.
     """
 
-    def __init__(self, *args: Any, **options: Any) -> None:
+    def __init__(self, *args: Any, pairing: Pairing = "sum", dropout: float = DROPOUT, **options: Any) -> None:
         super().__init__(*args, **options)
+        self.pairing, self.dropout = pairing, dropout
         channels = (*reversed(self.image_channels), self.image_channels[0])
         self.image_convs = [
             keras.layers.Conv2D(
@@ -158,6 +167,13 @@ class Discriminator(_PairNetwork):
         (joint_units,) = self._scaled([_JOINT_UNITS])
         self.joint = self._dense(joint_units, "joint_dense")  # published without an activation
         self.logit = self._dense(1, "logit")
+        self.projections = []
+        if pairing == "projection":
+            (units,) = self._scaled([_PROJECTION_UNITS])
+            self.projections = [self._dense(units, f"{part}_projection") for part in ("image", "row")]
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"pairing": self.pairing, "dropout": self.dropout}
 
     def build(self, images_shape: Any = None) -> None:
         """Make all weights."""
@@ -169,8 +185,11 @@ class Discriminator(_PairNetwork):
         for dense in self.table_layers:
             dense.build((None, num_features))
             num_features = dense.units
-        self.joint.build((None, size * size * num_inputs + num_features))
+        sizes = size * size * num_inputs, num_features
+        self.joint.build((None, sum(sizes)))
         self.logit.build((None, self.joint.units))
+        for projection, num_features in zip(self.projections, sizes, strict=False):
+            projection.build((None, num_features))
         self.built = True
 
     def call(self, images: Any, rows: Any, draw: Draw | None = None, stage: int = 0, fade: Any = 0.0) -> Any:
@@ -188,23 +207,27 @@ class Discriminator(_PairNetwork):
         """
         image = images
         for conv in self.image_convs:
-            image = _drop(_activate(conv(image)), draw)
+            image = self._drop(_activate(conv(image)), draw)
         row = rows
         for dense in self.table_layers:
-            row = _drop(_activate(dense(row)), draw)
+            row = self._drop(_activate(dense(row)), draw)
         size, channels = image.shape[1], image.shape[3]
         flat = ops.reshape(image, (-1, size * size * channels))  # [N, s, s, c] -> [N, s*s*c]
-        joint = _drop(self.joint(ops.concatenate([flat, row], axis=1)), draw)
-        return ops.cast(self.logit(joint), "float32")
+        joint = self._drop(self.joint(ops.concatenate([flat, row], axis=1)), draw)
+        logit = ops.cast(self.logit(joint), "float32")
+        if self.projections:
+            of_image, of_row = self.projections
+            products = ops.cast(of_image(flat) * of_row(row), "float32")
+            logit += ops.sum(products, axis=1, keepdims=True) / math.sqrt(products.shape[1])
+        return logit
+
+    def _drop(self, x: Any, draw: Draw | None) -> Any:
+        """Set a share to zero and scale the rest, so that the mean stays (Srivastava et al. 2014)."""
+        if draw is None or self.dropout == 0:
+            return x
+        kept = ops.cast(draw(tuple(x.shape[1:])) >= self.dropout, x.dtype)
+        return x * kept / (1 - self.dropout)
 
 
 def _activate(x: Any) -> Any:
     return ops.leaky_relu(x, SLOPE)
-
-
-def _drop(x: Any, draw: Draw | None) -> Any:
-    """Set a share of DROPOUT to zero and scale the rest, so that the mean stays (Srivastava et al. 2014)."""
-    if draw is None:
-        return x
-    kept = ops.cast(draw(tuple(x.shape[1:])) >= DROPOUT, x.dtype)
-    return x * kept / (1 - DROPOUT)

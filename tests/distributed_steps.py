@@ -20,6 +20,7 @@ from GAN_cpd.loss import LossConfig as ConditionalLossConfig
 from GAN_cpd.networks import Discriminator as ConditionalDiscriminator
 from GAN_cpd.networks import Generator as ConditionalGenerator
 from GAN_joint.loss import JointLoss
+from GAN_joint.loss import LossConfig as JointLossConfig
 from GAN_joint.networks import Discriminator as JointDiscriminator
 from GAN_joint.networks import Generator as JointGenerator
 from GAN_prog.loss import LossConfig, ProgressiveLoss
@@ -35,8 +36,8 @@ PAIRS = {"resolution": RESOLUTION, "num_columns": NUM_LABELS, "width": 0.05}
 APPS = {
     "prog": (Generator, Discriminator, ProgressiveLoss(LossConfig()), PYRAMID),
     "cpd": (ConditionalGenerator, ConditionalDiscriminator, ConditionalLoss(ConditionalLossConfig()), PYRAMID),
-    # Batch normalisation over all devices, and dropout that does not depend on how many there are.
-    "joint": (JointGenerator, JointDiscriminator, JointLoss(), PAIRS),
+    # Batch normalisation over all devices, dropout that does not depend on how many there are, and swapped rows.
+    "joint": (JointGenerator, JointDiscriminator, JointLoss(JointLossConfig(mismatched=0.5, gamma_1=0.1)), PAIRS),
 }
 
 
@@ -68,12 +69,12 @@ def run(
 ) -> list[dict[str, float]]:
     """Do the steps of one GAN and return their scalars."""
     generator_class, discriminator_class, loss, size = APPS[app]
-    groups = {} if group_size is None else {"stddev_group_size": group_size}
+    options = {"pairing": "projection"} if group_size is None else {"stddev_group_size": group_size}
     keras.utils.set_random_seed(1)
     with strategy.scope():
         networks = (
             generator_class(**size, name="generator"),
-            discriminator_class(**size, **groups, name="discriminator"),
+            discriminator_class(**size, **options, name="discriminator"),
             generator_class(**size, name="average"),
         )
         for network in networks:

@@ -56,13 +56,13 @@ def gradient_square(
 
     Args:
         scores_of: Maps images to scores [N, 1].
-        images: float32 [N, H, W, C].
+        images: float32 [N, H, W, C], or whatever else is judged, [N, ...].
         scale: Loss scaling for the inner gradient, a power of two; 1 leaves it out.
 
     Source: Mescheder et al. 2018, https://arxiv.org/abs/1801.04406, equation 9.
     """
     _, gradients = _image_gradients(scores_of, images, scale)
-    return tf.reduce_mean(tf.reduce_sum(tf.square(gradients), axis=(1, 2, 3)))
+    return tf.reduce_mean(tf.reduce_sum(tf.square(gradients), axis=tuple(range(1, len(images.shape)))))
 
 
 def gradient_penalty(

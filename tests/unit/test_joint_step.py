@@ -1,6 +1,7 @@
 """The joint GAN's step: both networks from one pass, dropout from the step's own draws, no average."""
 
 import itertools
+import re
 from typing import Any
 
 import keras
@@ -8,8 +9,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from GAN_joint.loss import JointLoss
-from GAN_joint.networks import DROPOUT, Discriminator, Generator
+from GAN_joint.config import JointConfig, NetworkConfig
+from GAN_joint.loss import JointLoss, LossConfig
+from GAN_joint.networks import DROPOUT, Discriminator, Generator, Pairing
+from medsynth.errors import UsageError
 from medsynth.gan.draws import Draws, Purpose
 from medsynth.gan.schedule import ScheduleConfig, check_schedule, schedule_at
 from medsynth.gan.steps import AdversarialStep, Networks, OptimiserConfig, prepare_reals
@@ -20,10 +23,11 @@ ADAM = {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}
 RATE = 1e-3
 
 
-def networks() -> tuple[Generator, Discriminator]:
+def networks(pairing: Pairing = "sum") -> tuple[Generator, Discriminator]:
     keras.utils.set_random_seed(2)
     sizes: dict[str, Any] = {"resolution": SIZE, "num_columns": NUM_COLUMNS, "width": 0.03}
-    built = Generator(**sizes, latent_size=5, name="generator"), Discriminator(**sizes, name="discriminator")
+    generator = Generator(**sizes, latent_size=5, name="generator")
+    built = generator, Discriminator(**sizes, pairing=pairing, name="discriminator")
     for network in built:
         network.build()
     return built
@@ -96,6 +100,68 @@ def test_dropout_keeps_a_share_and_the_mean() -> None:
     all_dropped = discriminator(reals, rows, draw=lambda shape: tf.zeros((NUM_PAIRS, *shape)))
     np.testing.assert_array_equal(all_dropped, np.broadcast_to(discriminator.logit.bias, (NUM_PAIRS, 1)))
     assert DROPOUT == 0.3
+
+
+@pytest.mark.parametrize(("pairing", "can_tell"), [("sum", False), ("projection", True)])
+def test_the_published_discriminator_cannot_tell_what_belongs_together(pairing: Pairing, can_tell: bool) -> None:
+    """Two images and two rows have the same sum of logits either way round: any pairing of them is as good."""
+    _, discriminator = networks(pairing)
+    images, rows = pairs()
+    reals = prepare_reals(images, SIZE, 0.0)
+    matched, swapped = (tf.reduce_sum(discriminator(reals, each)).numpy() for each in (rows, rows[::-1]))
+    assert np.ptp(discriminator(reals, rows)) > 0.01, "it tells pairs apart"
+    assert (abs(matched - swapped) > 1e-3) == can_tell, "and rounding is below 1e-5"
+
+
+def test_terms_that_the_published_loss_lacks_are_added_to_the_discriminators() -> None:
+    generator, discriminator = networks("projection")
+    images, rows = pairs()
+    reals, labels = prepare_reals(images, SIZE, 0.0), tf.constant(rows)
+    latents = tf.random.stateless_normal((NUM_PAIRS, 5), (1, 2))
+
+    def losses(**weights: float) -> tuple[Any, Any]:
+        return JointLoss(LossConfig(**weights)).both(generator, discriminator, reals, labels, latents, None)
+
+    plain, of_generator = losses()
+    changed, same = losses(mismatched=0.25, gamma_1=3.0)
+    assert of_generator.total == same.total
+    entropy = keras.losses.BinaryCrossentropy(from_logits=True)
+    with tf.GradientTape() as tape:
+        tape.watch((reals, labels))
+        real_scores = discriminator(reals, labels)
+    gradients = tape.gradient(real_scores, (reals, labels))
+    square = sum(float(tf.reduce_sum(each**2)) for each in gradients) / NUM_PAIRS
+    wrong_scores = discriminator(reals, rows[[1, 0, 3, 2, 5, 4]])
+    zeros = tf.zeros_like(real_scores)
+    expected = entropy(zeros + 1, real_scores) + 3.0 / 2 * square
+    expected += 0.75 * entropy(zeros, plain.fake_scores) + 0.25 * entropy(zeros, wrong_scores)
+    np.testing.assert_allclose(changed.total, expected, rtol=1e-5)
+    assert abs(changed.total - plain.total) > 0.01
+    assert not np.allclose(wrong_scores, real_scores, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("pairing", "schedule", "words"),
+    [
+        ("sum", {}, "cannot tell whether image and row belong together"),
+        ("projection", {"minibatch_base": 9}, "even on every GPU. Received: 9 images on 1"),
+        ("projection", {"minibatch_base": 10, "num_gpus": 2}, "Received: 10 images on 2"),
+        ("projection", {"minibatch_by_resolution": {16: 3}}, "Received: 3 images on 1"),
+    ],
+)
+def test_swapped_rows_need_a_discriminator_that_sees_them_and_pairs_to_swap(
+    pairing: Pairing, schedule: dict[str, Any], words: str
+) -> None:
+    def config(**changes: Any) -> JointConfig:
+        options = {"minibatch_base": 8, "initial_resolution": SIZE} | changes
+        return JointConfig(
+            network=NetworkConfig(pairing=pairing), loss=LossConfig(mismatched=0.5), schedule=ScheduleConfig(**options)
+        )
+
+    with pytest.raises(UsageError, match=re.escape(words)):
+        config(**schedule)
+    if pairing == "projection":
+        config(minibatch_base=8, num_gpus=2)
 
 
 @pytest.mark.parametrize("shape", [(7, 4), (5, 3, 3, 4)])
