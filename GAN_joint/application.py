@@ -39,6 +39,16 @@ def build_networks(
     return networks
 
 
+def build_loss(config: JointConfig) -> JointLoss:
+    """Build the losses.
+
+    Raises:
+        UsageError: Settings do not go together.
+    """
+    config.require_sense()
+    return JointLoss(config.loss)
+
+
 def application_for(data_dir: Path, resolution: int, seed: int) -> GanApplication:
     """Read the pairs of a training, and return the application that trains on them.
 
@@ -60,7 +70,7 @@ def application_for(data_dir: Path, resolution: int, seed: int) -> GanApplicatio
         name=NAME,
         presets=lambda resolution: presets(resolution, data.num_images),
         build_networks=build_networks,
-        build_loss=lambda config: JointLoss(config.loss),
+        build_loss=build_loss,
         generator_classes=GENERATOR_CLASSES,
         open_data=open_data,
         group_size=1,

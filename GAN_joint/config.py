@@ -53,7 +53,12 @@ class JointConfig(TrainingConfig):
     network: NetworkConfig = field(default_factory=NetworkConfig)
     loss: LossConfig = field(default_factory=LossConfig)
 
-    def __post_init__(self) -> None:
+    def require_sense(self) -> None:
+        """Refuse settings that do not go together.
+
+        Raises:
+            UsageError: Rows cannot be swapped, or to no effect.
+        """
         if self.loss.mismatched == 0:
             return
         if self.network.pairing == "sum":

@@ -44,8 +44,13 @@ APPS = {
         "loss.discriminator": "logistic_r",
         "loss.generator": "logistic_ns",
     },
-    # Dropout, batch normalisation, adaptive augmentation.
-    "GAN_joint": {"network.width": 0.02, "schedule.total_kimg": 1.6, "augment.mode": "adaptive"},
+    # Dropout, batch normalisation, swapped rows, adaptive augmentation.
+    "GAN_joint": {
+        "network.width": 0.02,
+        "network.dropout": 0.3,
+        "schedule.total_kimg": 1.6,
+        "augment.mode": "adaptive",
+    },
 }
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from GAN_joint.application import build_loss
 from GAN_joint.config import JointConfig, NetworkConfig
 from GAN_joint.loss import JointLoss, LossConfig
 from GAN_joint.networks import DROPOUT, Discriminator, Generator, Pairing
@@ -159,9 +160,9 @@ def test_swapped_rows_need_a_discriminator_that_sees_them_and_pairs_to_swap(
         )
 
     with pytest.raises(UsageError, match=re.escape(words)):
-        config(**schedule)
+        build_loss(config(**schedule))
     if pairing == "projection":
-        config(minibatch_base=8, num_gpus=2)
+        build_loss(config(minibatch_base=8, num_gpus=2))
 
 
 @pytest.mark.parametrize("shape", [(7, 4), (5, 3, 3, 4)])
