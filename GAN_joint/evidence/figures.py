@@ -11,7 +11,8 @@ import numpy as np
 from GAN_joint.evidence.scoring import Score
 from medsynth.classify.evaluation.calibration import equal_mass_bins
 from medsynth.classify.evaluation.statistics import Floats, Numbers
-from medsynth.report.figures import COLOURS, MARKERS, save_png
+from medsynth.report.canvas import new_figure, save_png
+from medsynth.report.figures import COLOURS, MARKERS
 
 MOST_PANELS = 12
 _PANELS_PER_ROW = 4
@@ -60,14 +61,21 @@ def bars_figure(path: Path, panels: Sequence[Panel], *, title: str, note: str) -
     """
     heights = [_HEAD_HEIGHT + _BAR_HEIGHT * sum(len(bar.scores) + 0.6 for bar in panel.bars) for panel in panels]
     lines = textwrap.wrap(note, 125)
-    figure = _figure(_WIDTH, sum(heights) + 0.9 + 0.16 * len(lines))
+    figure = new_figure(_WIDTH, sum(heights) + 0.9 + 0.16 * len(lines))
     all_axes = np.atleast_1d(figure.subplots(len(panels), 1, height_ratios=heights))
     for axes, panel in zip(all_axes, panels, strict=True):
         _draw_bars(axes, panel)
     figure.legend(
-        *all_axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=2, fontsize=8.5, frameon=False
+        *all_axes[0].get_legend_handles_labels(),
+        loc="outside upper left",
+        alignment="left",
+        ncols=2,
+        fontsize=8.5,
+        frameon=False,
+        title=title,
+        title_fontsize=11,
     )
-    _name_figure(figure, title, lines)
+    _add_note(figure, lines)
     save_png(figure, path)
 
 
@@ -161,7 +169,7 @@ def readings_figure(
     num_rows = -(-max(1, len(shown)) // num_columns)
     width = max(6.5, 2.6 * num_columns + 0.4)
     lines = textwrap.wrap(note, round(14.5 * width))
-    figure = _figure(width, 2.5 * num_rows + 0.7 + 0.16 * len(lines))
+    figure = new_figure(width, 2.5 * num_rows + 0.7 + 0.16 * len(lines))
     all_axes = np.atleast_1d(figure.subplots(num_rows, num_columns)).ravel()
     for number, (axes, reading) in enumerate(zip(all_axes, shown, strict=False)):
         _draw_reading(axes, reading)
@@ -173,7 +181,8 @@ def readings_figure(
         axes.set_axis_off()
     if shown:
         figure.legend(*all_axes[0].get_legend_handles_labels(), loc="upper right", ncols=3, frameon=False, fontsize=8.5)
-    _name_figure(figure, title, lines)
+    figure.suptitle(title, x=0.01, horizontalalignment="left", fontsize=11)
+    _add_note(figure, lines)
     save_png(figure, path)
 
 
@@ -192,15 +201,5 @@ def _draw_reading(axes: Any, reading: Reading) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _figure(width: float, height: float) -> Any:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415  (a second to load)
-    from matplotlib.figure import Figure  # noqa: PLC0415
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _name_figure(figure: Any, title: str, lines: Sequence[str]) -> None:
-    figure.suptitle(title, x=0.01, horizontalalignment="left", fontsize=11)
+def _add_note(figure: Any, lines: Sequence[str]) -> None:
     figure.supxlabel("\n".join(lines), x=0.01, horizontalalignment="left", fontsize=7.5, color="0.3")
