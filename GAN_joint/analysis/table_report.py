@@ -123,7 +123,7 @@ def results_csv(rows: Sequence[MetricRow]) -> str:
     for row in rows:
         numbers = (_defined(number) for number in (row.interval.value, row.interval.low, row.interval.high))
         columns = (*row.columns, "", "")[:2]
-        texts = ("" if number is None else repr(number) for number in numbers)
+        texts = ("" if number is None else repr(float(number)) for number in numbers)
         writer.writerow((row.table, row.metric, *columns, *texts, row.num_real, row.num_rows))
     return text.getvalue()
 

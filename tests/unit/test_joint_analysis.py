@@ -314,7 +314,8 @@ def test_a_whole_analysis(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert len(rows) == len(found["metrics"]) > 40
     for row, other in zip(rows, found["metrics"], strict=True):
         assert (row["metric"], row["column"]) == (other["metric"], (*other["columns"], "")[0])
-        assert (float(row["value"]) if row["value"] else None) == other["value"]
+        for key in ("value", "low", "high"):
+            assert (float(row[key]) if row[key] else None) == other[key]
 
 
 @pytest.mark.usefixtures("quick")
