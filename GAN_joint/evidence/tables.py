@@ -41,7 +41,7 @@ def json_number(value: float) -> float | None:
 
 def csv_cells(score: Score) -> tuple[object, ...]:
     """Return value, low, high, n and note; empty where undefined."""
-    numbers = (repr(value) if math.isfinite(value) else "" for value in (score.value, score.low, score.high))
+    numbers = (repr(float(value)) if math.isfinite(value) else "" for value in (score.value, score.low, score.high))
     return (*numbers, score.num, score.note)
 
 

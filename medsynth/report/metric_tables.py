@@ -54,8 +54,8 @@ def metrics_csv(rows: Sequence[MetricRow]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("network", "kimg", "metric", "value", "low", "high", "n", "floor", "better", "extractor"))
     for row in rows:
-        numbers = ("" if math.isnan(number) else repr(number) for number in (row.value, row.low, row.high))
-        floor = "" if math.isnan(row.floor) else repr(row.floor)
+        numbers = ("" if math.isnan(number) else repr(float(number)) for number in (row.value, row.low, row.high))
+        floor = "" if math.isnan(row.floor) else repr(float(row.floor))
         writer.writerow((row.network, row.kimg, row.metric, *numbers, row.num_images, floor, row.better, row.extractor))
     return text.getvalue()
 
