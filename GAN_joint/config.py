@@ -108,7 +108,7 @@ def _cpu(resolution: int) -> JointConfig:
         loss=LossConfig(mismatched=0.5, gamma_1=0.1),
         # Radford et al. 2016 (https://arxiv.org/abs/1511.06434), section 4: less momentum, a larger step.
         optimiser=OptimiserConfig(beta_1=0.5, beta_2=0.999, epsilon=1e-7, average_decay=0.99),
-        schedule=_schedule(resolution, 120.0, minibatch=32, rate=0.0002, tick_kimg=4.0),
+        schedule=_schedule(resolution, 80.0, minibatch=32, rate=0.0002, tick_kimg=4.0),
         trainer=TrainerConfig(max_grid_images=32),
     )
 
