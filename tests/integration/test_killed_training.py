@@ -48,6 +48,7 @@ APPS = {
     "GAN_joint": {
         "network.width": 0.02,
         "network.dropout": 0.3,
+        "loss.gamma_1": 0,
         "schedule.total_kimg": 1.6,
         "augment.mode": "adaptive",
     },
