@@ -15,7 +15,8 @@ from medsynth.training.precision import dtype_policy
 
 NAME = "joint GAN"
 GENERATOR_CLASSES = {"Generator": Generator}
-ENCODER = "encoder"  # in network.json: what the numbers of a row mean
+# In network.json: what the numbers of a row mean, and which rows were learnt from.
+ENCODER, TRAIN_ROWS = "encoder", "train_rows_sha256"
 
 
 def build_networks(
@@ -74,5 +75,5 @@ def application_for(data_dir: Path, resolution: int, seed: int) -> GanApplicatio
         generator_classes=GENERATOR_CLASSES,
         open_data=open_data,
         group_size=1,
-        facts={ENCODER: data.encoder.to_json()},
+        facts={ENCODER: data.encoder.to_json(), TRAIN_ROWS: data.train_rows_digest},
     )

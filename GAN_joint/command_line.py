@@ -91,7 +91,11 @@ def test_parser(description: str) -> argparse.ArgumentParser:
         _add_seed(command, "of every draw")
         if name == "analyse":
             command.add_argument(
-                "--max-rows", type=int, default=100_000, metavar="N", help="synthetic rows used (default: %(default)s)"
+                "--max-rows",
+                type=int,
+                default=100_000,
+                metavar="N",
+                help="rows used of a larger table (default: %(default)s)",
             )
         else:
             command.add_argument(

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import tensorflow as tf
 from PIL import Image
 
-from GAN_joint.application import ENCODER, GENERATOR_CLASSES
+from GAN_joint.application import ENCODER, GENERATOR_CLASSES, TRAIN_ROWS
 from GAN_joint.encoding import RowEncoder
 from GAN_joint.synthetic import (
     DONE_NAME,
@@ -26,15 +26,16 @@ from GAN_joint.synthetic import (
     write_encoder,
     write_table,
 )
+from GAN_joint.table import listed
 from medsynth.data.tfrecords import Images, RecordWriter
 from medsynth.errors import UsageError
-from medsynth.files import atomic_path, remove_leftovers, sha256_of
+from medsynth.files import atomic_path, read_json, remove_leftovers, sha256_of
 from medsynth.gan.sampling import quantise
 from medsynth.gan.trained import AVERAGE, network_folder, open_generator
 from medsynth.interrupts import StoppedError, StopRequest
 from medsynth.parallel import available_cpus
 from medsynth.progress import Progress
-from medsynth.runs import RunFolder
+from medsynth.runs import CONFIG_NAME, LOCK_NAME, LOG_NAME, RunFolder
 from medsynth.training.distribution import mirrored
 from medsynth.training.precision import dtype_policy
 
@@ -42,6 +43,7 @@ from medsynth.training.precision import dtype_policy
 # size of its batch, so both are fixed: other numbers would change what a seed gives.
 BLOCK, PART = 64, 1024
 MOST_PATIENTS = 10**10
+_GENERATOR = "generator_sha256"  # in config.json of a generation, and of nothing else
 Floats = npt.NDArray[np.float32]
 
 
@@ -157,18 +159,39 @@ def generate(results_dir: Path, out_dir: Path, request: GenerationRequest) -> No
         "num": request.num,
         **form_settings(request.form),
         "precision": request.precision,
-        "generator_sha256": sha256_of(folder / f"{AVERAGE}.safetensors"),
+        _GENERATOR: sha256_of(folder / f"{AVERAGE}.safetensors"),
         "mark": trained.mark(),
+        TRAIN_ROWS: trained.facts.get(TRAIN_ROWS),
     }
+    require_free_folder(out_dir)
     with RunFolder(out_dir, settings, done_name=DONE_NAME) as run:
-        if run.is_done:
+        writer = PartWriter(out_dir, encoder, request.form)
+        if run.is_done and all(map(writer.is_written, request.parts())):
             run.log(f"{out_dir} holds all {request.num:,} patients; nothing to do.")
             return
         write_encoder(out_dir, encoder)
-        writer = PartWriter(out_dir, encoder, request.form)
         _generate_parts(PairSampler(trained.network, request.seed, strategy), request, writer)
         run.mark_done(f"{request.num:,} patients")
         run.log(f"{request.num:,} synthetic patients: {out_dir}")
+
+
+def require_free_folder(folder: Path) -> None:
+    """Refuse a folder in which something else lies than a generation.
+
+    Raises:
+        UsageError: Real data, a training, or anything else is here.
+    """
+    names = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
+    if set(names) <= {LOCK_NAME, LOG_NAME}:
+        return
+    config = folder / CONFIG_NAME
+    settings = read_json(config) if config.is_file() else None
+    if not isinstance(settings, dict) or _GENERATOR not in settings:
+        raise UsageError(
+            "Synthetic patients need a folder of their own: new, empty, or of an earlier generation.",
+            received=f"a folder with {listed(names)}",
+            path=folder,
+        )
 
 
 def _generate_parts(sampler: PairSampler, request: GenerationRequest, writer: "PartWriter") -> None:
@@ -211,8 +234,13 @@ class PartWriter:
         self._threads.shutdown(cancel_futures=True)
 
     def is_written(self, part: range) -> bool:
-        """Whether an earlier run wrote this part."""
-        return self._table_path(part).is_file()
+        """Whether an earlier run wrote this part, and it is still there."""
+        images = self.folder / IMAGES_FOLDER / part_name(part.start)
+        are_there = {
+            "none": lambda: True,
+            "tfrecords": lambda: images.with_suffix(".tfrecords").is_file(),
+        }.get(self.form.images, lambda: images.is_dir() and len(list(images.iterdir())) == len(part))
+        return self._table_path(part).is_file() and are_there()
 
     def write(self, part: range, pairs: Iterator[tuple[range, Images, Floats]]) -> None:
         """Write the images and rows of a part."""

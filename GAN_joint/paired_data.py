@@ -14,7 +14,7 @@ import pandas as pd
 
 from GAN_joint.columns import Schema
 from GAN_joint.encoding import RowEncoder
-from GAN_joint.identifying import names_people
+from GAN_joint.identifying import identifying_reason, names_people
 from GAN_joint.matching import ImageFolder, match_by_column, match_by_order
 from GAN_joint.rows import read_rows, require_same_columns
 from GAN_joint.schema import read_schema
@@ -23,6 +23,7 @@ from medsynth.data.images import Images, ImageSource, read_image, resize_pixels
 from medsynth.data.order import PassOrder
 from medsynth.data.wording import counted
 from medsynth.errors import DataError, UsageError
+from medsynth.files import sha256_of
 from medsynth.parallel import available_cpus, ordered_map
 from medsynth.progress import Progress
 
@@ -55,6 +56,12 @@ class PairedRows:
     is_test: Marks
     encoder: RowEncoder
     notes: tuple[str, ...]
+
+    @property
+    def train_rows_digest(self) -> str:
+        """SHA-256 of the train rows in real units, whatever their order."""
+        lines = self.frame[~self.is_test].to_csv(index=False, header=False, lineterminator="\n").splitlines()
+        return hashlib.sha256("\n".join([*self.frame.columns, *sorted(lines)]).encode()).hexdigest()
 
     def rows_of(self, part: Part) -> npt.NDArray[np.int64]:
         """Return the numbers of the rows in a part, ascending.
@@ -91,7 +98,7 @@ def read_paired_rows(data_dir: Path) -> PairedRows:
         ImageSource(folder.path / name, f"line {line} of {table.path}")
         for name, line in zip(names, table.lines, strict=True)
     )
-    notes = _notes(schema, table, names, frame, is_test)
+    notes = (*_notes(schema, table, names, frame, is_test), *_shared_images_notes(sources, is_test))
     return PairedRows(data_dir, schema, encoder.complete(frame), sources, is_test, encoder, notes)
 
 
@@ -118,6 +125,7 @@ class PairedData:
         num_images: N.
         num_channels: 1.
         images_digest: Other pixels, or another order, have another one.
+        train_rows_digest: See `PairedRows`.
         split_folder: `data_dir`.
         notes: What the user should know, in sentences.
 
@@ -134,6 +142,7 @@ class PairedData:
         rows = pairs.rows_of(part)
         self.split_folder, self.resolution, self.seed = data_dir, image_size, seed
         self.schema, self.encoder, self.notes = pairs.schema, pairs.encoder, pairs.notes
+        self.train_rows_digest = pairs.train_rows_digest
         self.frame = pairs.frame.iloc[rows].reset_index(drop=True)
         sources = [pairs.images[row] for row in rows]
         folder = data_dir / self.schema.images
@@ -256,6 +265,22 @@ def _hash(seed: int, group: str) -> bytes:
     return hashlib.sha256(f"{seed}\n{group}".encode()).digest()
 
 
+def _shared_images_notes(sources: Sequence[ImageSource], is_test: Marks) -> list[str]:
+    """Return how many test images are copies, byte for byte, of train images, as a sentence where there are any."""
+    sizes = [source.path.stat().st_size for source in sources]
+    in_both = {size for size, is_of_test in zip(sizes, is_test, strict=True) if is_of_test}
+    in_both &= {size for size, is_of_test in zip(sizes, is_test, strict=True) if not is_of_test}
+    digests = [sha256_of(source.path) if size in in_both else "" for source, size in zip(sources, sizes, strict=True)]
+    of_train = {digest for digest, is_of_test in zip(digests, is_test, strict=True) if digest and not is_of_test}
+    num_copies = sum(digest in of_train for digest, is_of_test in zip(digests, is_test, strict=True) if is_of_test)
+    if not num_copies:
+        return []
+    return [
+        f"{counted(num_copies, 'test row')} of {np.count_nonzero(is_test):,} have an image that a train row has, too; "
+        'name the column that says which rows share an image as "group_column" in schema.json.'
+    ]
+
+
 def _notes(
     schema: Schema, table: TextTable, names: Sequence[str], frame: pd.DataFrame, is_test: Marks
 ) -> tuple[str, ...]:
@@ -269,6 +294,13 @@ def _notes(
         words = frame[column.name][~is_test].dropna()
         if words.nunique() < 2:
             notes.append(f"Column {quoted(column.name)} says {quoted(str(words.iloc[0]))} in every train row.")
+        cells = [cell for cell in table.column(column.name) if cell]
+        reason = identifying_reason(column.name, cells) if column.kind == "number" else None
+        if reason:
+            notes.append(
+                f"Column {quoted(column.name)} is read into the training as a number, and seems to identify people "
+                f"({reason}); give it kind identifier in schema.json if it does."
+            )
     for column in schema.of_kind("identifier"):
         people = Counter(table.column(column.name))
         if schema.group_column is None and names_people(column.name) and max(people.values()) > 1:

@@ -111,7 +111,9 @@ def write_schema(data_dir: Path, schema: Schema, *, may_replace: bool = True) ->
     """
     path = schema_path(data_dir)
     if not may_replace and path.exists():
-        raise UsageError("There is a schema here; edit it, or remove it first.", received="an existing file", path=path)
+        raise UsageError(
+            "There is a schema here; edit it, or replace it with --overwrite.", received="an existing file", path=path
+        )
     write_text(path, schema_text(schema))
 
 

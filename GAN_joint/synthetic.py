@@ -14,6 +14,7 @@ from medsynth.config import from_json
 from medsynth.data.images import read_image
 from medsynth.data.labels import read_csv
 from medsynth.data.tfrecords import Images, RecordFile
+from medsynth.data.wording import counted
 from medsynth.errors import DataError, UsageError
 from medsynth.files import atomic_path, read_json, require_folder, write_json
 from medsynth.runs import CONFIG_NAME
@@ -23,6 +24,7 @@ TableKind = Literal["csv", "parquet"]
 IMAGES_FOLDER, TABLE_FOLDER = "images", "table"
 IMAGE_COLUMN = "image"
 ENCODER_JSON, DONE_NAME = "encoder.json", "_generation-done.txt"
+_AGAIN = "run the same test.py generate again, which makes what is missing"
 _ENDINGS = {"png": ".png", "jpeg": ".jpg", "tfrecords": ".tfrecords"}
 
 
@@ -81,6 +83,7 @@ class SyntheticSet:
     Attributes:
         encoder: What the columns are.
         form: How they are kept.
+        train_rows_digest: Of the rows that their GAN was trained on (`PairedRows.train_rows_digest`).
         frame: The rows in real units, [N], in the order of their numbers.
 
     Raises:
@@ -98,12 +101,15 @@ class SyntheticSet:
             )
         settings = read_json(folder / CONFIG_NAME)
         self.form = _read_form(settings, folder / CONFIG_NAME)
+        self.train_rows_digest: str | None = settings.get("train_rows_sha256")
         self.encoder = RowEncoder.from_json(read_json(folder / ENCODER_JSON), folder / ENCODER_JSON)
         parts = sorted((folder / TABLE_FOLDER).glob(f"part-*.{self.form.table}"))
         table = pd.concat([self._read_part(path) for path in parts], ignore_index=True) if parts else pd.DataFrame()
         if len(table) != settings.get("num"):
             raise DataError(
-                f"{settings.get('num')} rows were generated.", received=f"{len(table)} rows", path=folder / TABLE_FOLDER
+                f"{settings.get('num')} rows were generated, and some are missing; {_AGAIN}.",
+                received=f"{len(table)} rows in {counted(len(parts), 'part')}",
+                path=folder / TABLE_FOLDER,
             )
         self.frame = table.drop(columns=IMAGE_COLUMN)
         self._images = [str(name) for name in table[IMAGE_COLUMN]]
@@ -135,7 +141,7 @@ class SyntheticSet:
     def _read_part(self, path: Path) -> pd.DataFrame:
         words = {fitted.column.name: str for fitted in self.encoder.fitted if fitted.column.words}
         if path.suffix == ".parquet":
-            frame = pd.read_parquet(path)
+            frame = _read_parquet(path)
         else:
             frame = read_csv(path, dtype={**words, IMAGE_COLUMN: str}, keep_default_na=False)
         wanted = [IMAGE_COLUMN, *(fitted.column.name for fitted in self.encoder.fitted)]
@@ -144,6 +150,13 @@ class SyntheticSet:
                 f"The columns must be {', '.join(wanted)}.", received=", ".join(map(str, frame.columns)), path=path
             )
         return frame
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:  # pyarrow's own errors are of these kinds
+        raise DataError(f"The file is damaged; remove it, and {_AGAIN}.", received=error, path=path) from None
 
 
 def form_settings(form: SyntheticForm) -> dict[str, Any]:

@@ -29,11 +29,12 @@ from GAN_joint.analysis.table_metrics import (
 )
 from GAN_joint.analysis.table_report import Figure, write_results
 from GAN_joint.analysis.tables import encode_tables
+from GAN_joint.origin import origin_notes, require_own_folder, require_same_columns
 from GAN_joint.paired_data import read_paired_rows
 from GAN_joint.synthetic import SyntheticSet
 from medsynth.classify.neighbours.memorisation import MINIMUM_HELD_OUT
 from medsynth.data.wording import counted
-from medsynth.errors import DataError, UsageError
+from medsynth.errors import UsageError
 from medsynth.files import make_folder
 from medsynth.progress import Progress
 
@@ -56,15 +57,11 @@ def analyse_folders(data_dir: Path, synthetic_dir: Path, out_dir: Path, *, seed:
         MedsynthError: Either folder cannot be used, or they have other columns.
     """
     real, synthetic = read_paired_rows(data_dir), SyntheticSet(synthetic_dir)
-    if real.encoder.names != synthetic.encoder.names:
-        raise DataError(
-            f"The generator was trained on other columns than the schema has now: {', '.join(real.encoder.names)}.",
-            received=", ".join(synthetic.encoder.names),
-            path=synthetic_dir,
-        )
+    require_own_folder(out_dir, (data_dir, synthetic_dir))
+    require_same_columns(real.encoder, synthetic.encoder, synthetic_dir)
     held_out = real.frame[real.is_test] if real.is_test.any() else None
     kinds = {name: place.kind for name, place in real.encoder.column_slices.items()}
-    train, notes = real.frame[~real.is_test], list(real.notes)
+    train, notes = real.frame[~real.is_test], [*real.notes, *origin_notes(real, synthetic)]
     # What comes from a csv file is text and numbers; the schema's own types are those of the encoder.
     made = synthetic.encoder.decode(synthetic.encoder.encode(synthetic.frame))
     analyse(train, held_out, made, kinds, out_dir, seed=seed, max_rows=max_rows, notes=notes)

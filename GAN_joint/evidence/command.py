@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 from GAN_joint.evidence.pairs import EvidenceRequest, read_evidence
+from GAN_joint.origin import require_own_folder
 from medsynth.runs import RunFolder
 
 DONE_NAME = "_evidence-done.txt"
@@ -28,6 +29,7 @@ def gather_evidence(
         MedsynthError: See `read_evidence`; no targets to predict, another test in the folder, a full disk, a
             training that diverges.
     """
+    require_own_folder(out_dir, (data_dir, synthetic_dir))
     evidence = read_evidence(data_dir, synthetic_dir, request)
     if command == "predict":
         evidence.require_targets(data_dir)

@@ -1,7 +1,7 @@
 """Real and synthetic pairs, in one form and ready for the networks; and pairs that do not belong together."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,9 +12,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from GAN_joint.encoding import RowEncoder
+from GAN_joint.origin import origin_notes, require_same_columns
 from GAN_joint.paired_data import PairedRows, read_paired_rows
 from GAN_joint.synthetic import SyntheticSet
-from GAN_joint.table import listed, quoted, read_text_table
+from GAN_joint.table import read_text_table
 from medsynth.data.images import ImageForm, Images, load_image
 from medsynth.data.wording import counted
 from medsynth.errors import DataError, UsageError
@@ -225,36 +226,6 @@ def read_evidence(data_dir: Path, synthetic_dir: Path, request: EvidenceRequest)
     return Evidence(paired.encoder, train, valid, real.take(held_out), made, paired.schema.group_column, notes)
 
 
-def require_same_columns(real: RowEncoder, synthetic: RowEncoder, synthetic_dir: Path) -> None:
-    """Refuse synthetic patients whose table is another one than the real patients'.
-
-    Raises:
-        DataError: Names the first column that differs.
-    """
-    ours, theirs = ({one.column.name: one.column for one in encoder.fitted} for encoder in (real, synthetic))
-    if list(ours) != list(theirs):
-        lacking, unknown = [name for name in ours if name not in theirs], [name for name in theirs if name not in ours]
-        differences = [f"without {listed(lacking)}"] * bool(lacking) + [f"with {listed(unknown)}"] * bool(unknown)
-        raise DataError(
-            "The synthetic patients need the columns of data_dir's schema.json, in their order; their GAN was trained "
-            "with another schema.",
-            received=" and ".join(differences) or f"the order {listed(list(theirs))}",
-            path=synthetic_dir,
-        )
-    for name, column in ours.items():
-        if (column.kind, column.words) != (theirs[name].kind, theirs[name].words):
-            raise DataError(
-                f"Column {quoted(name)} is a {column.kind}{_said(column.words)} in data_dir's schema.json, and must be "
-                "so in the synthetic patients.",
-                received=f"{theirs[name].kind}{_said(theirs[name].words)}",
-                path=synthetic_dir,
-            )
-
-
-def _said(words: Sequence[str]) -> str:
-    return f" ({', '.join(words)})" if words else ""
-
-
 def _require_enough(number: int, what: str, more: str, path: Path) -> None:
     if number < FEWEST:
         raise DataError(f"At least {FEWEST} {what} are needed; add {more}.", received=number, path=path)
@@ -268,12 +239,7 @@ def _notes(
     if resolution != request.image_size:
         size = f"{request.image_size}x{request.image_size}"
         yield f"Images of {resolution}x{resolution} pixels are resized to {size} (--image-size): finer signs are lost."
-    ranges = [(one.low, one.high) for one in paired.encoder.fitted]
-    if ranges != [(one.low, one.high) for one in synthetic.encoder.fitted]:
-        yield (
-            "The GAN's columns have other ranges than the train rows here: it was trained on other rows or another "
-            "split, so it may have seen rows that are called held-out here."
-        )
+    yield from origin_notes(paired, synthetic)
 
 
 def _read_real(paired: PairedRows, resolution: int, image_size: int) -> Pairs:

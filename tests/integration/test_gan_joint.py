@@ -1,5 +1,6 @@
 """GAN_joint's scripts: schema, training, and synthetic patients that depend on seed and number alone."""
 
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -7,9 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from GAN_joint.origin import origin_notes
+from GAN_joint.paired_data import read_paired_rows
 from GAN_joint.synthetic import SyntheticSet
 from medsynth.errors import DataError
 from tests.commands import ScriptProcess, run_script
+from tests.joint_files import edit_schema
 from tests.toy_pairs import PAINS, write_toy_pairs
 
 SETTINGS = ("schedule.total_kimg=0.64", "schedule.default_tick_kimg=0.32", "network.width=0.02")
@@ -76,6 +80,51 @@ def test_any_range_can_be_made_anywhere(patients: Path, results: Path, tmp_path:
     expected = whole.frame.iloc[first : first + num].reset_index(drop=True)
     assert part.frame.equals(expected)
     np.testing.assert_array_equal(part.images(range(num)), whole.images(range(first, first + num)))
+
+
+@pytest.mark.parametrize("lost", ["table", "images"])
+def test_what_was_removed_of_a_finished_generation_is_made_again(results: Path, tmp_path: Path, lost: str) -> None:
+    out = tmp_path / "patients"
+    generate(results, out, "--num", 1500)
+    before = contents(out)
+    assert "nothing to do" in generate(results, out, "--num", 1500)
+    if lost == "table":
+        (out / "table" / "part-0000001024.csv").unlink()
+        with pytest.raises(DataError, match="1500 rows were generated, and some are missing; run the same"):
+            SyntheticSet(out)
+    else:
+        (out / "images" / "part-0000001024" / "0000001100.png").unlink()
+    generate(results, out, "--num", 1500)
+    assert contents(out) == before
+
+
+def test_a_folder_with_anything_else_is_left_alone(data_dir: Path, results: Path, patients: Path) -> None:
+    for folder in (data_dir, results):
+        before = sorted(folder.rglob("*"))
+        assert "Synthetic patients need a folder of their own" in generate(results, folder, succeeds=False)
+        assert sorted(folder.rglob("*")) == before
+    for command in ("analyse", "joint", "predict"):
+        for folder in (data_dir, patients):
+            done = run_script("GAN_joint/test.py", command, data_dir, patients, folder)
+            assert done.returncode == 2, done.stderr
+            assert "Results need a folder of their own" in done.stderr
+    done = run_script("GAN_joint/train.py", "train", data_dir, data_dir, 1, 64, "--preset", "cpu", *SET, "--dry-run")
+    assert done.returncode == 2
+    assert "Results need a folder of their own" in done.stderr
+
+
+def test_patients_of_a_gan_of_another_split_are_noted(data_dir: Path, patients: Path, tmp_path: Path) -> None:
+    assert origin_notes(read_paired_rows(data_dir), SyntheticSet(patients)) == []
+    copied = tmp_path / "data"
+    shutil.copytree(data_dir, copied)
+    # Other limits are no other rows, nor is another order of them.
+    edit_schema(copied, lambda values: values["columns"][2].update(minimum=0, maximum=120))
+    header, *rows = (copied / "table.csv").read_text().splitlines()
+    (copied / "table.csv").write_text("\n".join([header, *rows[::-1]]) + "\n")
+    assert origin_notes(read_paired_rows(copied), SyntheticSet(patients)) == []
+    edit_schema(copied, lambda values: values.update(split_seed=2))
+    (note,) = origin_notes(read_paired_rows(copied), SyntheticSet(patients))
+    assert "it may have seen rows that are called held-out here" in note
 
 
 def test_another_seed_makes_others(patients: Path, results: Path, tmp_path: Path) -> None:
@@ -194,3 +243,7 @@ def test_a_table_as_parquet(patients: Path, results: Path, tmp_path: Path) -> No
     read = SyntheticSet(tmp_path)
     assert read.frame.astype(str).equals(SyntheticSet(patients).frame.iloc[:70].astype(str))
     assert not list(tmp_path.glob("table/*.csv"))
+    path = tmp_path / "table" / "part-0000000000.parquet"
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(DataError, match="The file is damaged; remove it, and run the same"):
+        SyntheticSet(tmp_path)

@@ -96,6 +96,34 @@ def test_the_encoder_has_seen_the_train_rows_alone(folder: Path) -> None:
     assert after.labels.max() == 1
 
 
+def test_images_that_train_and_test_share_are_noted(folder: Path) -> None:
+    assert not [note for note in read_paired_rows(folder).notes if "have an image" in note]
+    for path in (folder / "images").iterdir():
+        if path.name != "ecg00.png":
+            shutil.copyfile(folder / "images" / "ecg00.png", path)
+    pairs = read_paired_rows(folder)
+    (note,) = [note for note in pairs.notes if "have an image" in note]
+    num_test = int(pairs.is_test.sum())
+    assert f"{num_test} test rows of {num_test} have an image that a train row has" in note
+
+
+def test_numbers_that_count_the_rows_are_noted(tmp_path: Path) -> None:
+    table = [list(row) for row in risk_table()]
+    table[0].append("entry")
+    for number, row in enumerate(table[1:]):
+        row.append(str(1000 + number))
+    folder = write_joint_folder(tmp_path / "data", table)
+    edit_schema(
+        folder,
+        lambda values: values["columns"].__setitem__(
+            -1, {"name": "entry", "kind": "number", "minimum": None, "maximum": None, "decimals": 0}
+        ),
+    )
+    (note,) = [note for note in read_paired_rows(folder).notes if "seems to identify people" in note]
+    assert "'entry'" in note
+    assert "it counts the rows" in note
+
+
 def test_groups_are_not_torn_apart(tmp_path: Path) -> None:
     header, *rows = risk_table()
     for number, row in enumerate(rows):

@@ -1,0 +1,62 @@
+"""Whether synthetic patients are of a GAN that was trained on the real ones here, and what may be written where."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from GAN_joint.encoding import RowEncoder
+from GAN_joint.paired_data import PairedRows
+from GAN_joint.synthetic import SyntheticSet
+from GAN_joint.table import listed, quoted
+from medsynth.errors import DataError, UsageError
+
+
+def require_same_columns(real: RowEncoder, synthetic: RowEncoder, synthetic_dir: Path) -> None:
+    """Refuse synthetic patients whose table is another one than the real patients'.
+
+    Raises:
+        DataError: Names the first column that differs.
+    """
+    ours, theirs = ({one.column.name: one.column for one in encoder.fitted} for encoder in (real, synthetic))
+    if list(ours) != list(theirs):
+        lacking, unknown = [name for name in ours if name not in theirs], [name for name in theirs if name not in ours]
+        differences = [f"without {listed(lacking)}"] * bool(lacking) + [f"with {listed(unknown)}"] * bool(unknown)
+        raise DataError(
+            "The synthetic patients need the columns of data_dir's schema.json, in their order; their GAN was trained "
+            "with another schema.",
+            received=" and ".join(differences) or f"the order {listed(list(theirs))}",
+            path=synthetic_dir,
+        )
+    for name, column in ours.items():
+        if (column.kind, column.words) != (theirs[name].kind, theirs[name].words):
+            raise DataError(
+                f"Column {quoted(name)} is a {column.kind}{_said(column.words)} in data_dir's schema.json, and must be "
+                "so in the synthetic patients.",
+                received=f"{theirs[name].kind}{_said(theirs[name].words)}",
+                path=synthetic_dir,
+            )
+
+
+def origin_notes(real: PairedRows, synthetic: SyntheticSet) -> list[str]:
+    """Return what must be known where the GAN did not learn from exactly the train rows here, a sentence."""
+    if synthetic.train_rows_digest == real.train_rows_digest:
+        return []
+    return [
+        "The GAN was trained on other rows than the train rows here, or on another split: it may have seen rows that "
+        "are called held-out here, and figures that compare with those say nothing then."
+    ]
+
+
+def require_own_folder(out_dir: Path, inputs: Sequence[Path]) -> None:
+    """Refuse to write results between what they are made from.
+
+    Raises:
+        UsageError: `out_dir` is one of the folders that are read.
+    """
+    if out_dir.resolve() in [folder.resolve() for folder in inputs]:
+        raise UsageError(
+            "Results need a folder of their own, not one that is read from.", received="the same folder", path=out_dir
+        )
+
+
+def _said(words: Sequence[str]) -> str:
+    return f" ({', '.join(words)})" if words else ""
