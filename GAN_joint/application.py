@@ -9,14 +9,14 @@ from GAN_joint.config import JointConfig, presets
 from GAN_joint.loss import JointLoss
 from GAN_joint.networks import Discriminator, Generator
 from GAN_joint.paired_data import PairedData
+from GAN_joint.synthetic import TRAIN_ROWS
 from medsynth.data.manifest import DataReport
 from medsynth.gan.application import GanApplication
 from medsynth.training.precision import dtype_policy
 
 NAME = "joint GAN"
 GENERATOR_CLASSES = {"Generator": Generator}
-# In network.json: what the numbers of a row mean, and which rows were learnt from.
-ENCODER, TRAIN_ROWS = "encoder", "train_rows_sha256"
+ENCODER = "encoder"  # in network.json: what the numbers of a row mean
 
 
 def build_networks(

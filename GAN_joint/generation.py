@@ -12,13 +12,14 @@ import numpy.typing as npt
 import tensorflow as tf
 from PIL import Image
 
-from GAN_joint.application import ENCODER, GENERATOR_CLASSES, TRAIN_ROWS
+from GAN_joint.application import ENCODER, GENERATOR_CLASSES
 from GAN_joint.encoding import RowEncoder
 from GAN_joint.synthetic import (
     DONE_NAME,
     IMAGE_COLUMN,
     IMAGES_FOLDER,
     TABLE_FOLDER,
+    TRAIN_ROWS,
     SyntheticForm,
     form_settings,
     image_name,

@@ -65,16 +65,14 @@ class JointLoss:
         fake_scores = discriminator(images, rows, draw=draw)
         metrics = {"real_scores": tf.reduce_mean(real_scores), "fake_scores": tf.reduce_mean(fake_scores)}
         share, gamma = self.config.mismatched, self.config.gamma_1
+        loss = logistic_discriminator(real_scores, fake_scores)
         if share > 0:
             # Neighbours swap rows: it is the same minibatch, however many devices share it.
             swapped = tf.reshape(tf.reverse(tf.reshape(labels, (-1, 2, labels.shape[1])), [1]), tf.shape(labels))
             wrong_scores = discriminator(reals, swapped, draw=draw)
             metrics["mismatched_scores"] = tf.reduce_mean(wrong_scores)
-            of_fakes = (1 - share) * tf.reduce_mean(tf.nn.softplus(fake_scores))
-            of_wrong = share * tf.reduce_mean(tf.nn.softplus(wrong_scores))
-            loss = tf.reduce_mean(tf.nn.softplus(-real_scores)) + of_fakes + of_wrong
-        else:
-            loss = logistic_discriminator(real_scores, fake_scores)
+            # They take the place of a share of the fakes.
+            loss += share * tf.reduce_mean(tf.nn.softplus(wrong_scores) - tf.nn.softplus(fake_scores))
         if gamma > 0:
             metrics["gradient_square"] = _gradient_square(discriminator, reals, labels)
             loss += gamma / 2 * metrics["gradient_square"]

@@ -40,9 +40,12 @@ def origin_notes(real: PairedRows, synthetic: SyntheticSet) -> list[str]:
     """Return what must be known where the GAN did not learn from exactly the train rows here, a sentence."""
     if synthetic.train_rows_digest == real.train_rows_digest:
         return []
+    trained_on = "other rows than the train rows here, or on another split"
+    if synthetic.train_rows_digest is None:
+        trained_on = "rows that are not on record"
     return [
-        "The GAN was trained on other rows than the train rows here, or on another split: it may have seen rows that "
-        "are called held-out here, and figures that compare with those say nothing then."
+        f"The GAN was trained on {trained_on}: it may have seen rows that are called held-out here, and figures that "
+        "compare with those say nothing then."
     ]
 
 

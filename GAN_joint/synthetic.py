@@ -24,6 +24,7 @@ TableKind = Literal["csv", "parquet"]
 IMAGES_FOLDER, TABLE_FOLDER = "images", "table"
 IMAGE_COLUMN = "image"
 ENCODER_JSON, DONE_NAME = "encoder.json", "_generation-done.txt"
+TRAIN_ROWS = "train_rows_sha256"  # in config.json here, and in network.json of the GAN
 _AGAIN = "run the same test.py generate again, which makes what is missing"
 _ENDINGS = {"png": ".png", "jpeg": ".jpg", "tfrecords": ".tfrecords"}
 
@@ -101,7 +102,7 @@ class SyntheticSet:
             )
         settings = read_json(folder / CONFIG_NAME)
         self.form = _read_form(settings, folder / CONFIG_NAME)
-        self.train_rows_digest: str | None = settings.get("train_rows_sha256")
+        self.train_rows_digest: str | None = settings.get(TRAIN_ROWS)
         self.encoder = RowEncoder.from_json(read_json(folder / ENCODER_JSON), folder / ENCODER_JSON)
         parts = sorted((folder / TABLE_FOLDER).glob(f"part-*.{self.form.table}"))
         table = pd.concat([self._read_part(path) for path in parts], ignore_index=True) if parts else pd.DataFrame()

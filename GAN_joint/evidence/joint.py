@@ -249,7 +249,7 @@ def match_results(evidence: Evidence, store: NetworkStore, seed: int) -> tuple[M
         ),
         (
             *("real_on_synthetic", "real, on synthetic pairs", REAL, evidence.synthetic),
-            "whether synthetic pairs fit by what holds of real ones: as well at the ceiling, not at all at 0.5",
+            "whether synthetic pairs fit by what holds of real ones: at the ceiling's value as well, at 0.5 not at all",
         ),
         (
             *("synthetic_on_synthetic", "first half of the synthetic, on the second", SYNTHETIC, second),

@@ -10,10 +10,7 @@ from GAN_joint.evidence.figures import MOST_PANELS, Bar, Panel, Reading, bars_fi
 from GAN_joint.evidence.joint import AUROC, CHANCE, CORRELATION, R2, FactorResult, JointResults
 from GAN_joint.evidence.pairs import Evidence
 from GAN_joint.evidence.tables import (
-    CSV_NAME,
     INTERVALS,
-    JSON_NAME,
-    REPORT_NAME,
     csv_cells,
     csv_text,
     footnotes,
@@ -21,8 +18,8 @@ from GAN_joint.evidence.tables import (
     score_json,
     score_text,
     text_table,
+    write_files,
 )
-from medsynth.files import write_json, write_text
 
 BARS_NAME, READING_NAME = "joint.png", "reading.png"
 FACTORS_MEANING = (
@@ -46,10 +43,8 @@ def write_results(out_dir: Path, evidence: Evidence, results: JointResults) -> s
     """Write joint.png, reading.png, results.csv, results.json and report.txt, and return the report."""
     _draw_bars(out_dir / BARS_NAME, results)
     _draw_readings(out_dir / READING_NAME, evidence, results)
-    write_text(out_dir / CSV_NAME, results_csv(results))
     report = report_text(results)
-    write_text(out_dir / REPORT_NAME, report)
-    write_json(out_dir / JSON_NAME, results_json(results))
+    write_files(out_dir, results_csv(results), report, results_json(results))
     return report
 
 

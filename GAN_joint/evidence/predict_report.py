@@ -21,10 +21,7 @@ from GAN_joint.evidence.predict import (
 )
 from GAN_joint.evidence.scoring import DECISION_METRICS
 from GAN_joint.evidence.tables import (
-    CSV_NAME,
     INTERVALS,
-    JSON_NAME,
-    REPORT_NAME,
     csv_cells,
     csv_text,
     footnotes,
@@ -33,8 +30,8 @@ from GAN_joint.evidence.tables import (
     score_json,
     score_text,
     text_table,
+    write_files,
 )
-from medsynth.files import write_json, write_text
 
 BARS_NAME, RELIABILITY_NAME = "predict.png", "reliability.png"
 MEANING = (
@@ -59,10 +56,8 @@ def write_results(out_dir: Path, results: PredictionResults) -> str:
     """Write predict.png, reliability.png, results.csv, results.json and report.txt, and return the report."""
     _draw_bars(out_dir / BARS_NAME, results)
     _draw_reliability(out_dir / RELIABILITY_NAME, results)
-    write_text(out_dir / CSV_NAME, results_csv(results))
     report = report_text(results)
-    write_text(out_dir / REPORT_NAME, report)
-    write_json(out_dir / JSON_NAME, results_json(results))
+    write_files(out_dir, results_csv(results), report, results_json(results))
     return report
 
 

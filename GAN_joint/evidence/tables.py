@@ -4,11 +4,13 @@ import csv
 import io
 import math
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from GAN_joint.evidence.scoring import Score
 from medsynth.classify.evaluation.evaluate import NUM_RESAMPLES
+from medsynth.files import write_json, write_text
 
 JSON_NAME, CSV_NAME, REPORT_NAME = "results.json", "results.csv", "report.txt"
 WIDTH = 110
@@ -16,6 +18,13 @@ INTERVALS = (
     f"95 % intervals from {NUM_RESAMPLES:,} resamples of the tested rows. They hold the trained network fixed: another "
     "training (--seed) moves the values too."
 )
+
+
+def write_files(out_dir: Path, table: str, report: str, values: Mapping[str, Any]) -> None:
+    """Write results.csv, report.txt and results.json."""
+    write_text(out_dir / CSV_NAME, table)
+    write_text(out_dir / REPORT_NAME, report)
+    write_json(out_dir / JSON_NAME, values)
 
 
 def score_text(score: Score | None, digits: int = 3) -> str:
