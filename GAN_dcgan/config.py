@@ -111,5 +111,6 @@ def _published(resolution: int, epoch_kimg: float, epochs: float) -> DcganConfig
         ),
         # Chooses the best networks, and ends nothing.
         stopping=StoppingConfig(features="swd", every_ticks=1, patience=_NEVER, minimum_kimg=0.0, num_images=128),
-        trainer=TrainerConfig(max_grid_images=32),
+        # An epoch of a few hundred frames is a few batches, and is to end where it ends.
+        trainer=TrainerConfig(minibatch_repeats=1, max_grid_images=32),
     )

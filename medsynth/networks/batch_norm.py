@@ -48,8 +48,8 @@ def _moments(x: Any) -> tuple[Any, Any]:
     if devices is None:
         mean, variance = ops.moments(x, axes)
         return mean, variance
-    mean = _mean_over(devices, ops.mean(x, axes))
-    return mean, _mean_over(devices, ops.mean(ops.square(x - mean), axes))
+    mean = _mean_over_devices(ops.mean(x, axes))
+    return mean, _mean_over_devices(ops.mean(ops.square(x - mean), axes))
 
 
 def _unbiasing(x: Any) -> Any:
@@ -64,11 +64,23 @@ def _several_devices() -> Any:
     """Return TensorFlow's replica context where several devices compute this, else None."""
     if keras.backend.backend() != "tensorflow":
         return None
-    import tensorflow as tf  # noqa: PLC0415  (networks also run on other backends)
+    import tensorflow as tf  # noqa: PLC0415
 
     context = tf.distribute.get_replica_context()
     return context if context is not None and context.num_replicas_in_sync > 1 else None
 
 
-def _mean_over(devices: Any, value: Any) -> Any:
-    return devices.all_reduce("SUM", value) / devices.num_replicas_in_sync
+def _mean_over_devices(value: Any) -> Any:
+    """Return the mean of the devices' values; each gets all of it, so its gradient is the mean of theirs.
+
+    TensorFlow's own gradient of the sum over devices asks for the replica context of the forward pass, and a
+    step that differentiates after an update in between has another one.
+    """
+    import tensorflow as tf  # noqa: PLC0415  (networks also run on other backends)
+
+    @tf.custom_gradient
+    def mean(value: Any) -> Any:
+        devices = tf.distribute.get_replica_context()
+        return devices.all_reduce("SUM", value) / devices.num_replicas_in_sync, _mean_over_devices
+
+    return mean(value)

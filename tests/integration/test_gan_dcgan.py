@@ -108,7 +108,7 @@ def test_frames_depend_on_seed_and_number_alone(results: Path, tmp_path: Path) -
         path.unlink()
     removed.rmdir()
     assert generate(results, tmp_path / "whole", "--num", 1100, "--seed", 5) == whole, "a stopped generation goes on"
-    with Image.open(tmp_path / "part" / "images" / "part-0000000000" / "0000001000.png") as image:
+    with Image.open(next((tmp_path / "part").rglob("0000001000.png"))) as image:
         assert (image.size, image.mode) == ((SIZE, SIZE), "L")
 
 
@@ -151,16 +151,13 @@ def test_the_published_settings(frames: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--image-extension", "tif"), "No frames were found"),
         (
             ("--filename-filter", "clip0/frame_0001"),
             "A batch takes 8 different images (--batch-size). Received: 1 image",
         ),
-        (("--table", "none.csv"), "no such file"),
         (("--set", "network.precision=mixed_float16"), "network.precision takes one of float32, mixed_bfloat16"),
         (("--set", "schedule.initial_resolution=8"), "does not grow"),
         (("--lr", 0.1, "--set", "schedule.generator_learning_rate=0.2"), "are the same setting"),
-        (("--preset", "none"), "Unknown preset"),
     ],
 )
 def test_mistakes_are_named(frames: Path, tmp_path: Path, options: tuple, words: str) -> None:
