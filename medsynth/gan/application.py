@@ -19,12 +19,13 @@ from medsynth.data.training_images import TrainingImages
 from medsynth.errors import DataError, NetworkError, UsageError
 from medsynth.gan.augment import AugmentConfig, check_augment
 from medsynth.gan.loss_protocols import GanLoss
+from medsynth.gan.observer import TrainingObserver
 from medsynth.gan.sampling import Floats, draw_latents, make_sampler, sample_all, write_inference
 from medsynth.gan.schedule import ScheduleConfig, check_schedule, num_devices_to_use, schedule_at
 from medsynth.gan.steps import AdversarialStep, Networks, OptimiserConfig
 from medsynth.gan.stopping import SWD_FEATURES, FidStopping, StoppingConfig, check_stopping
 from medsynth.gan.trained import open_generator
-from medsynth.gan.trainer import GanTrainer, TrainerConfig, TrainingObserver
+from medsynth.gan.trainer import GanTrainer, TrainerConfig
 from medsynth.metrics.features import RANDOM, load_extractor
 from medsynth.metrics.fid_watcher import FidWatcher
 from medsynth.metrics.sliced_wasserstein import sliced_wasserstein_estimates

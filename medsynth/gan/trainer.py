@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from medsynth.config import require_range
 from medsynth.data.tfrecords import Images
 from medsynth.data.training_images import TrainingImages
 from medsynth.errors import DistributionError, DivergenceError
+from medsynth.gan.observer import TrainingObserver
 from medsynth.gan.sampling import Sampler, draw_latents, grid_shape, make_sampler, sample_all
 from medsynth.gan.schedule import Point, RemainingTime, ScheduleConfig, growth_stage, schedule_at
 from medsynth.gan.steps import AdversarialStep
@@ -100,22 +101,6 @@ class _Position:
     def kimg_name(self) -> str:
         """The NNNNNN of file names."""
         return f"{self.images_seen // 1000:06d}"
-
-
-class TrainingObserver(Protocol):
-    """What an application writes of its own as a training goes; only the process that writes files has one."""
-
-    def restore(self, num_steps: int, num_ticks: int) -> None:
-        """Forget what came after so many steps and ticks; called once, before the first step."""
-
-    def add(self, step: int, images_seen: int, values: Mapping[str, float]) -> None:
-        """Take the scalars of a step, numbered from 0, after which `images_seen` images were seen."""
-
-    def keep(self) -> None:
-        """Put everything on disk: a state is about to be saved, and what is not on disk would be lost to it."""
-
-    def end_tick(self, tick: int, fakes: Images, num_columns: int) -> None:
-        """Show the pictures of a tick, numbered from 1, uint8 [N, R, R, C], laid out in so many columns."""
 
 
 class GanTrainer:
