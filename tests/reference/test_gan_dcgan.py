@@ -135,4 +135,7 @@ def test_training_steps_match(golden: Golden, monkeypatch: pytest.MonkeyPatch) -
             # Three steps of Adam move a weight by three times its rate at most: they must have, and by that much.
             assert np.abs(values - golden.ours(first)).max() > meta["lr"]
         atol = meta["lr"] / 2 if first in arrays and "/G/" in key else 1e-5
-        np.testing.assert_allclose(golden.variable(key), values, rtol=1e-4, atol=atol, err_msg=key)
+        rtol = 1e-4
+        if key.endswith("running_var"):
+            rtol, atol = 0, 5e-6  # the biased variance is 1.7e-5 from it
+        np.testing.assert_allclose(golden.variable(key), values, rtol=rtol, atol=atol, err_msg=key)
