@@ -5,12 +5,9 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
-import tensorflow as tf
-from PIL import Image
 
 from GAN_joint.application import ENCODER, GENERATOR_CLASSES
 from GAN_joint.encoding import RowEncoder
@@ -30,8 +27,9 @@ from GAN_joint.synthetic import (
 from GAN_joint.table import listed
 from medsynth.data.tfrecords import Images, RecordWriter
 from medsynth.errors import UsageError
-from medsynth.files import atomic_path, read_json, remove_leftovers, sha256_of
-from medsynth.gan.sampling import quantise
+from medsynth.files import read_json, remove_leftovers, sha256_of
+from medsynth.gan.numbered import MOST_NUMBERS, BlockSampler, aligned_parts, write_image_files
+from medsynth.gan.sampling import Floats
 from medsynth.gan.trained import AVERAGE, network_folder, open_generator
 from medsynth.interrupts import StoppedError, StopRequest
 from medsynth.parallel import available_cpus
@@ -40,12 +38,7 @@ from medsynth.runs import CONFIG_NAME, LOCK_NAME, LOG_NAME, RunFolder
 from medsynth.training.distribution import mirrored
 from medsynth.training.precision import dtype_policy
 
-# Patients of one call of the generator, always full, and of one part on disk. The last bits of a network depend on the
-# size of its batch, so both are fixed: other numbers would change what a seed gives.
-BLOCK, PART = 64, 1024
-MOST_PATIENTS = 10**10
 _GENERATOR = "generator_sha256"  # in config.json of a generation, and of nothing else
-Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -71,67 +64,23 @@ class GenerationRequest:
     snapshot: int | None = None
 
     def __post_init__(self) -> None:
-        if self.num < 1 or self.first < 0 or self.first + self.num > MOST_PATIENTS:
+        if self.num < 1 or self.first < 0 or self.first + self.num > MOST_NUMBERS:
             raise UsageError(
-                f"--num is 1 or more, --first 0 or more, and both together at most {MOST_PATIENTS:,}.",
+                f"--num is 1 or more, --first 0 or more, and both together at most {MOST_NUMBERS:,}.",
                 received=f"--first {self.first} --num {self.num}",
             )
 
     def parts(self) -> Iterator[range]:
-        """Yield the patients of each part: those that PART numbers from a multiple of it have in common with these."""
-        stop = self.first + self.num
-        start = self.first
-        while start < stop:
-            end = min((start // PART + 1) * PART, stop)
-            yield range(start, end)
-            start = end
+        """Yield the patients of each part."""
+        return aligned_parts(self.first, self.num)
 
 
-class PairSampler:
-    """Makes the pairs of a trained generator, block by block.
-
-    Args:
-        generator: A joint generator with its weights, built in the scope of `strategy`.
-        seed: Of the latents.
-        strategy: Of the devices that share the work, a block each at a time.
-    """
-
-    def __init__(self, generator: Any, seed: int, strategy: tf.distribute.Strategy | None = None) -> None:
-        self.generator, self.seed = generator, seed
-        self.strategy = strategy or tf.distribute.get_strategy()
-        self._graph = tf.function(self._run, autograph=False)
-
-    def latents(self, block: int) -> Floats:
-        """Return the latents of a block, float32 [BLOCK, Z]: those of patients block * BLOCK and on."""
-        rng = np.random.default_rng((self.seed, block))
-        return rng.standard_normal((BLOCK, self.generator.latent_size), np.float32)
+class PairSampler(BlockSampler):
+    """Makes the pairs of a trained joint generator, block by block; patients are its numbers."""
 
     def pairs(self, patients: range) -> Iterator[tuple[range, Images, Floats]]:
         """Yield patients, their images uint8 [n, S, S, C] and their rows [n, K], at most a block at a time."""
-        blocks = range(patients.start // BLOCK, -(-patients.stop // BLOCK))
-        num_devices = self.strategy.num_replicas_in_sync
-        for start in range(blocks.start, blocks.stop, num_devices):
-            for block, images, rows in zip(range(start, blocks.stop), *self._compute(start), strict=False):
-                inside = range(max(patients.start, block * BLOCK), min(patients.stop, (block + 1) * BLOCK))
-                places = slice(inside.start - block * BLOCK, inside.stop - block * BLOCK)
-                yield inside, images[places], rows[places]
-
-    def _compute(self, first_block: int) -> tuple[list[Images], list[Floats]]:
-        """Compute as many blocks as there are devices."""
-
-        def share(context: tf.distribute.experimental.ValueContext) -> tf.Tensor:
-            return tf.constant(self.latents(first_block + context.replica_id_in_sync_group))
-
-        images, rows = self._graph(self.strategy.experimental_distribute_values_from_function(share))
-        local = self.strategy.experimental_local_results
-        return [one.numpy() for one in local(images)], [one.numpy() for one in local(rows)]
-
-    def _run(self, latents: Any) -> Any:
-        return self.strategy.run(self._generate, args=(latents,))
-
-    def _generate(self, latents: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        images, rows = self.generator(latents)
-        return quantise(images), rows
+        yield from self.outputs(patients)
 
 
 def generate(results_dir: Path, out_dir: Path, request: GenerationRequest) -> None:
@@ -271,29 +220,11 @@ class PartWriter:
                 yield rows
 
     def _write_files(self, part: range, pairs: Iterator[tuple[range, Images, Floats]]) -> Iterator[Floats]:
-        """Write a file per image; while a block is being encoded, the next one is computed."""
-        kind = self.form.images
-        with atomic_path(self.folder / IMAGES_FOLDER / part_name(part.start)) as temporary:
-            temporary.mkdir()
+        """Write a file per image."""
+        folder = self.folder / IMAGES_FOLDER / part_name(part.start)
 
-            def save(number: int, image: Images) -> None:
-                name = Path(image_name(part.start, number, kind)).name
-                _save_image(temporary / name, image)
+        def name_of(number: int) -> str:
+            return Path(image_name(part.start, number, self.form.images)).name
 
-            under_way: list[Any] = []
-            for patients, images, rows in pairs:
-                for future in under_way:
-                    future.result()
-                under_way = [self._threads.submit(save, *one) for one in zip(patients, images, strict=True)]
-                yield rows
-            for future in under_way:
-                future.result()
-
-
-def _save_image(path: Path, image: Images) -> None:
-    """Write an image [S, S, C] as PNG or JPEG (quality 95, no chroma subsampling), by the ending of `path`."""
-    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-    if path.suffix == ".png":
-        picture.save(path, compress_level=1)
-    else:
-        picture.save(path, quality=95, subsampling=0)
+        for _, _, rows in write_image_files(folder, pairs, name_of, self._threads):
+            yield rows

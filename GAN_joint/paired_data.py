@@ -19,6 +19,7 @@ from GAN_joint.matching import ImageFolder, match_by_column, match_by_order
 from GAN_joint.rows import read_rows, require_same_columns
 from GAN_joint.schema import read_schema
 from GAN_joint.table import Cells, TextTable, is_missing, quoted, read_text_table
+from medsynth.data.group_split import held_out_groups
 from medsynth.data.images import Images, ImageSource, read_image, resize_pixels
 from medsynth.data.order import PassOrder
 from medsynth.data.wording import counted
@@ -238,8 +239,6 @@ def load_grey(source: ImageSource, image_size: int) -> Images:
 def _split(schema: Schema, table: TextTable, names: Sequence[str]) -> Marks:
     """Return which rows are kept for the test, [N]: whole groups, `test_share` of them.
 
-    Groups are ranked by a hash of seed and name, so that the order of the rows does not matter.
-
     Raises:
         DataError: A row without a group, or too few groups.
     """
@@ -247,22 +246,17 @@ def _split(schema: Schema, table: TextTable, names: Sequence[str]) -> Marks:
     if schema.group_column is not None:
         groups = table.column(schema.group_column)
         table.refuse(is_missing(groups), schema.group_column, 'a group was expected, since "group_column" names it.')
-    distinct = sorted(set(groups), key=lambda group: _hash(schema.split_seed, group))
-    num_test = max(1, round(schema.test_share * len(distinct))) if schema.test_share > 0 else 0
-    if len(distinct) - num_test < _LEAST_TRAIN_GROUPS:
+    held_out = held_out_groups(groups, schema.test_share, schema.split_seed)
+    num_groups, num_test = len(set(groups)), len(held_out)
+    if num_groups - num_test < _LEAST_TRAIN_GROUPS:
         what = f"different values of {quoted(schema.group_column)}" if schema.group_column else "rows"
         raise DataError(
             f"At least {_LEAST_TRAIN_GROUPS} {what} are needed for the training, beside {num_test} for the test "
             f'("test_share" {schema.test_share:g}).',
-            received=f"{len(distinct)} in all",
+            received=f"{num_groups} in all",
             path=table.path,
         )
-    held_out = set(distinct[:num_test])
     return np.array([group in held_out for group in groups], bool)
-
-
-def _hash(seed: int, group: str) -> bytes:
-    return hashlib.sha256(f"{seed}\n{group}".encode()).digest()
 
 
 def _shared_images_notes(sources: Sequence[ImageSource], is_test: Marks) -> list[str]:

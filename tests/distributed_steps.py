@@ -19,6 +19,9 @@ from GAN_cpd.loss import ConditionalLoss
 from GAN_cpd.loss import LossConfig as ConditionalLossConfig
 from GAN_cpd.networks import Discriminator as ConditionalDiscriminator
 from GAN_cpd.networks import Generator as ConditionalGenerator
+from GAN_dcgan.loss import DcganLoss
+from GAN_dcgan.networks import Discriminator as FrameDiscriminator
+from GAN_dcgan.networks import Generator as FrameGenerator
 from GAN_joint.loss import JointLoss
 from GAN_joint.loss import LossConfig as JointLossConfig
 from GAN_joint.networks import Discriminator as JointDiscriminator
@@ -38,6 +41,8 @@ APPS = {
     "cpd": (ConditionalGenerator, ConditionalDiscriminator, ConditionalLoss(ConditionalLossConfig()), PYRAMID),
     # Batch normalisation over all devices, dropout that does not depend on how many there are, and swapped rows.
     "joint": (JointGenerator, JointDiscriminator, JointLoss(JointLossConfig(mismatched=0.5, gamma_1=0.1)), PAIRS),
+    # The third order of a step: one tape over two passes, on every device.
+    "dcgan": (FrameGenerator, FrameDiscriminator, DcganLoss(), {"resolution": RESOLUTION, "features": 4}),
 }
 
 
@@ -123,6 +128,7 @@ def main(mode: str) -> None:
         for name, group_size in (("with", 4), ("without", 1)):
             found[f"{app} {name} stddev"] = run(strategy, app, group_size)
     found["joint"] = run(strategy, "joint", None)
+    found["dcgan"] = run(strategy, "dcgan", None)
     found["cpd augmented"] = run(strategy, "cpd", 1, AugmentConfig(mode="fixed", probability=0.5))
     print(json.dumps(found))
 

@@ -72,6 +72,7 @@ def imports_of(path: Path) -> set[str]:
 def test_there_is_something_to_check() -> None:
     assert {
         "GAN_cpd",
+        "GAN_dcgan",
         "GAN_joint",
         "GAN_prog",
         "benchmark",

@@ -14,18 +14,21 @@ import tensorflow as tf
 from medsynth.config import choose_preset, flatten, override
 from medsynth.data.manifest import DataReport, check_manifest
 from medsynth.data.pyramid import ImagePyramid
+from medsynth.data.tfrecords import Images
 from medsynth.data.training_images import TrainingImages
 from medsynth.errors import DataError, NetworkError, UsageError
 from medsynth.gan.augment import AugmentConfig, check_augment
-from medsynth.gan.loss_protocols import AdversarialLoss, SimultaneousLoss
-from medsynth.gan.sampling import draw_latents, make_sampler, sample_all, write_inference
+from medsynth.gan.loss_protocols import GanLoss
+from medsynth.gan.observer import TrainingObserver
+from medsynth.gan.sampling import Floats, draw_latents, make_sampler, sample_all, write_inference
 from medsynth.gan.schedule import ScheduleConfig, check_schedule, num_devices_to_use, schedule_at
 from medsynth.gan.steps import AdversarialStep, Networks, OptimiserConfig
-from medsynth.gan.stopping import FidStopping, StoppingConfig, check_stopping
+from medsynth.gan.stopping import SWD_FEATURES, FidStopping, StoppingConfig, check_stopping
 from medsynth.gan.trained import open_generator
 from medsynth.gan.trainer import GanTrainer, TrainerConfig
 from medsynth.metrics.features import RANDOM, load_extractor
 from medsynth.metrics.fid_watcher import FidWatcher
+from medsynth.metrics.sliced_wasserstein import sliced_wasserstein_estimates
 from medsynth.runs import FollowedRun, RunFolder
 from medsynth.training.distribution import Distribution, available_devices, start_distribution
 
@@ -73,17 +76,19 @@ class GanApplication:
             what an audit found of them.
         group_size: Images whose standard deviation the discriminator sees; 1 where it does not.
         facts: What its stored networks say of themselves besides what all networks say.
+        observer: Makes what writes more in a results folder, of its path and the data; None where nothing does.
     """
 
     name: str
     presets: Callable[[int], dict[str, Any]]
     build_networks: Callable[[Any, int, int, int], tuple[Any, Any]]
-    build_loss: Callable[[Any], AdversarialLoss | SimultaneousLoss]
+    build_loss: Callable[[Any], GanLoss]
     generator_classes: Mapping[str, type]
     is_progressive: bool = False
     open_data: Callable[[Path, int, Any, int, bool], tuple[TrainingImages, DataReport]] = open_dataset
     group_size: int = 4
     facts: Mapping[str, Any] = field(default_factory=dict)
+    observer: Callable[[Path, Any], TrainingObserver] | None = None
 
 
 @dataclass(frozen=True)
@@ -196,6 +201,7 @@ class Training:
                 facts,
                 distribution,
                 self._build_stopping(folder),
+                self._build_observer(folder),
             ).train()
 
     def _folder(self, results_dir: Path, distribution: Distribution) -> RunFolder | FollowedRun:
@@ -207,7 +213,7 @@ class Training:
         """Say where a training differs from what its settings seem to promise, a line each."""
         lines = []
         stopping, num_wanted = self.config.stopping, self.config.schedule.num_gpus
-        if stopping.features not in ("none", RANDOM) and not stopping.weights:
+        if stopping.features not in ("none", SWD_FEATURES, RANDOM) and not stopping.weights:
             lines.append(
                 f"no weights for {stopping.features} (--set stopping.weights=PATH): FID is not measured, the training "
                 "runs to the end of its schedule, and the last networks are the final ones"
@@ -231,20 +237,36 @@ class Training:
     def _build_stopping(self, folder: RunFolder | FollowedRun) -> FidStopping | None:
         """Compute the real images' part of FID; the other processes of a training only hear its values."""
         stopping = self.config.stopping
-        if stopping.features == "none" or (stopping.features != RANDOM and not stopping.weights):
+        needs_weights = stopping.features not in (SWD_FEATURES, RANDOM)
+        if stopping.features == "none" or (needs_weights and not stopping.weights):
             return None
         if isinstance(folder, FollowedRun):
             return FidStopping(stopping, lambda _: 0.0)
         reals, labels = self.data.first_images(min(stopping.num_images, self.data.num_images))
+        if stopping.features == SWD_FEATURES:
+            return FidStopping(stopping, self._swd_from(reals, labels))
         extractor = load_extractor(stopping.features, Path(stopping.weights) if stopping.weights else None)
         watcher = FidWatcher(extractor, reals, folder.path / METRICS_CACHE)
         folder.log(f"FID on {len(reals):,} images, {watcher.label}, every {stopping.every_ticks} ticks")
 
-        def measure(generator: Any) -> float:
-            latents = draw_latents(self.seed, len(labels), generator.latent_size)
-            return watcher.value(sample_all(make_sampler(generator), latents, labels))
+        return FidStopping(stopping, lambda generator: watcher.value(self._fakes_like(labels, generator)))
 
-        return FidStopping(stopping, measure)
+    def _swd_from(self, reals: Images, labels: Floats) -> Callable[[Any], float]:
+        def measure(generator: Any) -> float:
+            fakes = self._fakes_like(labels, generator)
+            return sliced_wasserstein_estimates(reals, fakes, seed=self.seed, num_blocks=0)["swd"].value
+
+        return measure
+
+    def _fakes_like(self, labels: Floats, generator: Any) -> Images:
+        """Return an image for every label row, always of the same latents."""
+        latents = draw_latents(self.seed, len(labels), generator.latent_size)
+        return sample_all(make_sampler(generator), latents, labels)
+
+    def _build_observer(self, folder: RunFolder | FollowedRun) -> TrainingObserver | None:
+        if self.application.observer is None or isinstance(folder, FollowedRun):
+            return None
+        return self.application.observer(folder.path, self.data)
 
 
 def prepare_training(

@@ -74,3 +74,27 @@ class SimultaneousLoss(Protocol):
 
         `draw` gives the dropout masks their numbers; each call gives new ones.
         """
+
+
+@runtime_checkable
+class SharedFakesLoss(Protocol):
+    """What an application's loss.py provides whose networks are updated one after the other, on the same fakes.
+
+    The discriminator is updated first; its new weights judge the fakes that it was trained on, for the generator.
+    """
+
+    @property
+    def scores_have_a_zero(self) -> bool:
+        """As in `AdversarialLoss`."""
+
+    def fakes(self, generator: Any, latents: tf.Tensor) -> tf.Tensor:
+        """Return the fakes of a step, [N, S, S, C]; called once a step."""
+
+    def of_discriminator(self, discriminator: Any, reals: tf.Tensor, fakes: tf.Tensor) -> LossTerms:
+        """Return the discriminator's loss."""
+
+    def of_generator(self, discriminator: Any, fakes: tf.Tensor) -> LossTerms:
+        """Return the generator's loss, by the updated discriminator."""
+
+
+GanLoss = AdversarialLoss | SimultaneousLoss | SharedFakesLoss

@@ -1,4 +1,4 @@
-"""One adversarial training step: discriminator, average and generator, one after the other or both networks at once.
+"""One adversarial training step: discriminator, average and generator, in one of the orders of `loss_protocols`.
 
 Random numbers are stateless: they depend on (seed, step, purpose) alone, so
 that a resumed training draws what the undisturbed one would have drawn.
@@ -8,7 +8,7 @@ import functools
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -18,8 +18,15 @@ import tensorflow as tf
 from medsynth.config import require_range
 from medsynth.gan.augment import AugmentConfig, adjusted_probability, augment, score_sign_mean
 from medsynth.gan.draws import Draws, Purpose
-from medsynth.gan.layers import downscale2d, upscale2d
-from medsynth.gan.loss_protocols import AdversarialLoss, Level, LossTerms, SimultaneousLoss
+from medsynth.gan.loss_protocols import (
+    AdversarialLoss,
+    GanLoss,
+    Level,
+    LossTerms,
+    SharedFakesLoss,
+    SimultaneousLoss,
+)
+from medsynth.gan.reals import prepare_reals
 from medsynth.training.checkpoint import named_variables
 from medsynth.training.optimizers import SkippingAdam
 
@@ -39,6 +46,9 @@ class OptimiserConfig:
         epsilon: Added to the root of that.
         average_decay: Share that the generator's average keeps per step; 0 does without one.
     """
+
+    # No setting but a formula; see `SkippingAdam`.
+    corrects_before_epsilon: ClassVar[bool] = False
 
     beta_1: float = 0.0
     beta_2: float = 0.99
@@ -72,23 +82,12 @@ class Networks:
         return named if self.average is self.generator else {"generator": self.generator, **named}
 
 
-def prepare_reals(images: tf.Tensor, resolution: int, fade: tf.Tensor) -> tf.Tensor:
-    """Turn stored images into network input at a level of detail.
+@dataclass(frozen=True)
+class _Fakes:
+    """The fakes of one device, and the tape that knows how they were made."""
 
-    Args:
-        images: uint8 [N, r, r, C] at the resolution in use.
-        resolution: The networks' resolution, r times a power of two.
-        fade: Weight of the 2x2-averaged copy, in [0, 1).
-
-    Returns:
-        float32 [N, resolution, resolution, C] in [-1, 1].
-
-    Source: Karras et al. 2018, figure 2: real images fade as the networks do.
-    """
-    reals = tf.cast(images, tf.float32) * (2.0 / 255.0) - 1.0
-    coarser = upscale2d(downscale2d(reals))
-    reals = reals + (coarser - reals) * fade
-    return upscale2d(reals, resolution // images.shape[1])
+    images: tf.Tensor
+    tape: tf.GradientTape
 
 
 class AdversarialStep:
@@ -107,7 +106,7 @@ class AdversarialStep:
     def __init__(
         self,
         networks: Networks,
-        loss: AdversarialLoss | SimultaneousLoss,
+        loss: GanLoss,
         config: OptimiserConfig,
         *,
         seed: int,
@@ -127,6 +126,7 @@ class AdversarialStep:
                     beta_1=config.beta_1,
                     beta_2=config.beta_2,
                     epsilon=config.epsilon,
+                    corrects_before_epsilon=config.corrects_before_epsilon,
                     scales_loss=scales_loss,
                 )
                 for name, network in (
@@ -171,7 +171,8 @@ class AdversarialStep:
     ) -> dict[str, tf.Tensor]:
         """Update the discriminator, the average and the generator.
 
-        With a `SimultaneousLoss` both networks' gradients are those before either update.
+        With a `SimultaneousLoss` both networks' gradients are those before either update; with a `SharedFakesLoss`
+        the updated discriminator judges the fakes that it was trained on.
 
         Args:
             images: uint8 [N, r, r, C] real images at the resolution of `stage`, the global minibatch.
@@ -210,21 +211,14 @@ class AdversarialStep:
         level = Level(stage, fade)
         if isinstance(self.loss, SimultaneousLoss):
             return self._run_both(self.loss, shares, step, level, learning_rates)
+        if isinstance(self.loss, SharedFakesLoss):
+            return self._run_on_same_fakes(self.loss, shares, step, level, learning_rates)
 
-        # Discriminator.
         terms_of: Callable[..., _Terms] = functools.partial(self._discriminator_terms, self.loss)
         (gradients,), metrics = self._differentiate(terms_of, shares, step, level)
-        done = self._update("discriminator_adam", gradients, metrics["discriminator"], learning_rates[1])
-        if self.augmentation.mode == "adaptive":
-            metrics["augment_probability"] = self._adjust_augmentation(metrics["augment_signs"], shares, step)
-
-        # The average follows the generator as it was before its own update.
-        self._update_average()
-
-        # Generator.
-        (gradients,), more = self._differentiate(
-            functools.partial(self._generator_terms, self.loss), shares, step, level
-        )
+        done = self._end_discriminator(gradients, metrics, shares, step, learning_rates)
+        terms_of = functools.partial(self._generator_terms, self.loss)
+        (gradients,), more = self._differentiate(terms_of, shares, step, level)
         done += self._update("generator_adam", gradients, more["generator"], learning_rates[0])
         return metrics | more | {"skipped": 2 - done}
 
@@ -233,12 +227,32 @@ class AdversarialStep:
     ) -> dict[str, tf.Tensor]:
         terms_of = functools.partial(self._both_terms, loss)
         (of_discriminator, of_generator), metrics = self._differentiate(terms_of, shares, step, level)
-        done = self._update("discriminator_adam", of_discriminator, metrics["discriminator"], learning_rates[1])
-        if self.augmentation.mode == "adaptive":
-            metrics["augment_probability"] = self._adjust_augmentation(metrics["augment_signs"], shares, step)
-        self._update_average()
+        done = self._end_discriminator(of_discriminator, metrics, shares, step, learning_rates)
         done += self._update("generator_adam", of_generator, metrics["generator"], learning_rates[0])
         return metrics | {"skipped": 2 - done}
+
+    def _run_on_same_fakes(
+        self, loss: SharedFakesLoss, shares: Any, step: tf.Tensor, level: Level, learning_rates: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        made = self.strategy.run(functools.partial(self._make_fakes, loss), args=(shares, step))
+        terms_of: Callable[..., _Terms] = functools.partial(self._discriminator_terms_of_fakes, loss)
+        (gradients,), metrics = self._differentiate(terms_of, shares, step, level, made)
+        done = self._end_discriminator(gradients, metrics, shares, step, learning_rates)
+        terms_of = functools.partial(self._generator_terms_of_fakes, loss)
+        (gradients,), more = self._differentiate(terms_of, shares, step, level, made, continues=True)
+        done += self._update("generator_adam", gradients, more["generator"], learning_rates[0])
+        return metrics | more | {"skipped": 2 - done}
+
+    def _end_discriminator(
+        self, gradients: list[Any], metrics: dict[str, Any], shares: Any, step: tf.Tensor, learning_rates: tf.Tensor
+    ) -> tf.Tensor:
+        """Update the discriminator, what depends on it, and the average; return 1 if the former was done, else 0."""
+        done = self._update("discriminator_adam", gradients, metrics["discriminator"], learning_rates[1])
+        if self.augmentation.mode == "adaptive":
+            metrics["augment_probability"] = self._adjust_augmentation(metrics["augment_signs"], shares, step)
+        # The average follows the generator as it was before its own update.
+        self._update_average()
+        return done
 
     def _update_average(self) -> None:
         keep = self.config.average_decay
@@ -295,6 +309,32 @@ class AdversarialStep:
         metrics = self._discriminator_metrics(of_discriminator, stop)
         return objectives, metrics | {"generator": of_generator.total, **of_generator.metrics}
 
+    def _make_fakes(self, loss: SharedFakesLoss, share: Any, step: tf.Tensor) -> "_Fakes":
+        draws = Draws(self.seed, step, share[0].shape[0])
+        generator = self.networks.generator
+        tape = tf.GradientTape(persistent=True)
+        with tape:
+            images = loss.fakes(generator, draws.normal(Purpose.DISCRIMINATOR_LATENTS, (generator.latent_size,)))
+        return _Fakes(images, tape)
+
+    def _discriminator_terms_of_fakes(
+        self, loss: SharedFakesLoss, share: Any, draws: Draws, level: Level, made: "_Fakes"
+    ) -> _Terms:
+        images, _, _, stop = share
+        discriminator = self._augmented(draws, Purpose.DISCRIMINATOR_AUGMENT)
+        terms = loss.of_discriminator(discriminator, self._reals(images, draws, level), made.images)
+        scale = self.optimisers["discriminator_adam"].loss_scale()
+        objective = (terms.total * scale, self.networks.discriminator.trainable_variables)
+        return [objective], self._discriminator_metrics(terms, stop)
+
+    def _generator_terms_of_fakes(
+        self, loss: SharedFakesLoss, _: Any, draws: Draws, __: Level, made: "_Fakes"
+    ) -> _Terms:
+        terms = loss.of_generator(self._augmented(draws, Purpose.GENERATOR_AUGMENT), made.images)
+        scale = self.optimisers["generator_adam"].loss_scale()
+        objective = (terms.total * scale, self.networks.generator.trainable_variables)
+        return [objective], {"generator": terms.total, **terms.metrics}
+
     def _reals(self, images: tf.Tensor, draws: Draws, level: Level) -> tf.Tensor:
         """Return stored images as the discriminator takes them."""
         reals = prepare_reals(images, self.networks.generator.resolution, level.fade)
@@ -344,18 +384,28 @@ class AdversarialStep:
         return int(self.strategy.num_replicas_in_sync)
 
     def _differentiate(
-        self, terms_of: Callable[..., _Terms], shares: Any, step: tf.Tensor, level: Level
+        self,
+        terms_of: Callable[..., _Terms],
+        shares: Any,
+        step: tf.Tensor,
+        level: Level,
+        *made: Any,
+        continues: bool = False,
     ) -> tuple[list[list[Any]], dict[str, tf.Tensor]]:
-        """Return the gradients of each loss, added up over the devices, and the scalars, averaged over them."""
+        """Return the gradients of each loss, added up over the devices, and the scalars, averaged over them.
+
+        `terms_of` also gets what each device has `made` before; a pass that `continues` it differentiates through it.
+        """
         num_replicas = self._num_replicas
         names: list[str] = []
         variables: list[keras.Variable] = []
         counts: list[int] = []
 
-        def on_each_device(share: Any) -> tuple[dict[int, tf.Tensor], tf.Tensor]:
+        def on_each_device(share: Any, *made: Any) -> tuple[dict[int, tf.Tensor], tf.Tensor]:
             draws = Draws(self.seed, step, share[0].shape[0])
-            with tf.GradientTape(persistent=True) as tape:
-                objectives, metrics = terms_of(share, draws, level)
+            tape = made[0].tape if continues else tf.GradientTape(persistent=True)
+            with tape:
+                objectives, metrics = terms_of(share, draws, level, *made)
                 totals = [total / num_replicas for total, _ in objectives]
             counts[:] = [len(of_network) for _, of_network in objectives]
             variables[:] = [variable for _, of_network in objectives for variable in of_network]
@@ -368,7 +418,7 @@ class AdversarialStep:
             scalars = tf.stack([tf.cast(metrics[name], tf.float32) for name in names]) / num_replicas
             return {number: g for number, g in enumerate(gradients) if g is not None}, scalars
 
-        found, scalars = self.strategy.run(on_each_device, args=(shares,))
+        found, scalars = self.strategy.run(on_each_device, args=(shares, *made))
         numbers = sorted(found)
         summed = self.strategy.extended.batch_reduce_to(
             tf.distribute.ReduceOp.SUM, [(found[number], variables[number].value) for number in numbers]

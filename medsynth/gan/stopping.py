@@ -1,4 +1,4 @@
-"""When a GAN training ends before its schedule does: once FID no longer falls."""
+"""When a GAN training ends before its schedule does, and which networks are its best: by FID, or by SWD."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,14 +9,18 @@ from medsynth.config import require_range
 from medsynth.errors import UsageError
 from medsynth.metrics.features import EXTRACTORS, require_extractor
 
+FID, SWD = "FID", "SWD"
+SWD_FEATURES = "swd"
+
 
 @dataclass(frozen=True)
 class StoppingConfig:
     """Settings of the early stop.
 
     Attributes:
-        features: Extractor that FID is computed with, as `medsynth.metrics.features` names it; `none` trains
-            to the end of the schedule.
+        features: Extractor that FID is computed with, as `medsynth.metrics.features` names it; `swd` measures the
+            sliced Wasserstein distance instead, which needs no weights (`medsynth.metrics.sliced_wasserstein`);
+            `none` trains to the end of the schedule.
         weights: File or folder of the extractor's weights.
         every_ticks: Ticks between two measurements.
         patience: Measurements in a row without a new minimum that end the training.
@@ -39,6 +43,11 @@ class StoppingConfig:
         require_range("stopping.num_images", self.num_images, 2)
         require_range("stopping.minimum_kimg", self.minimum_kimg, 0)
 
+    @property
+    def measure_name(self) -> str:
+        """What is measured."""
+        return SWD if self.features == SWD_FEATURES else FID
+
 
 def check_stopping(config: StoppingConfig) -> None:
     """Refuse settings that make no sense together, or weights that are not there.
@@ -47,24 +56,32 @@ def check_stopping(config: StoppingConfig) -> None:
         UsageError: An unknown extractor, or weights that nothing would use.
         NetworkError: No such weights.
     """
-    if config.features == "none" and config.weights:
-        raise UsageError("stopping.weights has no effect with stopping.features=none.", received=config.weights)
-    if config.features not in ("none", *EXTRACTORS):
-        raise UsageError(f"stopping.features is none or one of {', '.join(EXTRACTORS)}.", received=config.features)
-    if config.features != "none" and config.weights:
+    without_network = ("none", SWD_FEATURES)
+    if config.features in without_network and config.weights:
+        raise UsageError(
+            f"stopping.weights has no effect with stopping.features={config.features}.", received=config.weights
+        )
+    if config.features not in (*without_network, *EXTRACTORS):
+        raise UsageError(
+            f"stopping.features is none, {SWD_FEATURES} or one of {', '.join(EXTRACTORS)}.", received=config.features
+        )
+    if config.features not in without_network and config.weights:
         require_extractor(config.features, Path(config.weights))
 
 
 class FidStopping:
-    """Measures FID as the training goes and says when it is to end.
+    """Measures FID (or SWD) as the training goes and says when it is to end.
 
     Args:
         config: Settings.
-        measure: Maps the averaged generator to its FID.
+        measure: Maps the averaged generator to its value, the lower the better.
+
+    Attributes:
+        name: Of what is measured.
     """
 
     def __init__(self, config: StoppingConfig, measure: Callable[[Any], float]) -> None:
-        self.config, self.measure = config, measure
+        self.config, self.measure, self.name = config, measure, config.measure_name
 
     def is_due(self, tick: int, kimg: float, lod: float) -> bool:
         """Return whether FID is to be measured at this tick: at full resolution only."""

@@ -1,8 +1,6 @@
 """The training loop that every GAN of the suite runs in."""
 
 import io
-import json
-import math
 import re
 import shutil
 import signal
@@ -15,16 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from medsynth.config import require_range
+from medsynth.data.tfrecords import Images
 from medsynth.data.training_images import TrainingImages
 from medsynth.errors import DistributionError, DivergenceError
-from medsynth.files import write_text
+from medsynth.gan.observer import TrainingObserver
 from medsynth.gan.sampling import Sampler, draw_latents, grid_shape, make_sampler, sample_all
 from medsynth.gan.schedule import Point, RemainingTime, ScheduleConfig, growth_stage, schedule_at
 from medsynth.gan.steps import AdversarialStep
-from medsynth.gan.stopping import FidStopping
+from medsynth.gan.stopping import FID, FidStopping
+from medsynth.gan.tick_record import TickRecord
 from medsynth.interrupts import StoppedError, StopRequest
 from medsynth.progress import Progress, format_duration
 from medsynth.report.grids import save_image_grid
@@ -33,7 +32,7 @@ from medsynth.training.checkpoint import TrainingState, save_networks
 from medsynth.training.distribution import Distribution
 
 FINAL_FOLDER = "network-final"
-STATS_NAME = "stats.jsonl"
+LAST_FOLDER = "network-last"
 
 
 @dataclass(frozen=True)
@@ -73,8 +72,8 @@ class _Position:
         num_skipped_in_a_row: Steps at the end of these that left an update out.
         seconds: Time spent on steps.
         growth: Floor and ceiling of the level of detail of the last step.
-        best_fid: Lowest so far.
-        num_without_improvement: Values of FID in a row that were no new minimum.
+        best_fid: Lowest FID so far, or SWD where that is measured.
+        num_without_improvement: Values of it in a row that were no new minimum.
     """
 
     images_seen: int = 0
@@ -116,6 +115,7 @@ class GanTrainer:
         facts: What the stored networks should say of themselves (application, label names).
         distribution: The devices that share the training.
         stopping: Measures FID and says when to end; None trains to the end of the schedule.
+        observer: Writes more; with one, the newest networks are kept as network-last, too.
     """
 
     def __init__(
@@ -128,8 +128,9 @@ class GanTrainer:
         facts: dict[str, Any],
         distribution: Distribution,
         stopping: FidStopping | None = None,
+        observer: TrainingObserver | None = None,
     ) -> None:
-        self.run, self.step, self.data = run, step, data
+        self.run, self.step, self.data, self.observer = run, step, data, observer
         self.schedule, self.config, self.facts = schedule, config, facts
         self.distribution, self.stopping = distribution, stopping
         self.resolution: int = step.networks.generator.resolution
@@ -152,7 +153,7 @@ class GanTrainer:
     def _train(self, stop: StopRequest) -> Path:
         # Restore: the same command goes on from the newest whole state.
         position = self._restore()
-        record = _Record(self.run.path, position.tick) if self.distribution.is_chief else None
+        record = TickRecord(self.run.path, position.tick) if self.distribution.is_chief else None
         grid = self._start_grid(position)
         total_images = round(self.schedule.total_kimg * 1000)
         stream = None if self.distribution.is_chief else io.StringIO()  # one progress line is enough
@@ -194,12 +195,18 @@ class GanTrainer:
             fid = self._measure(position, point)
             is_over = self._is_over(position)
             if record is not None:
-                self._save(grid, position, point, is_last=is_done or is_over, has_fid=fid is not None)
+                self._save(
+                    grid,
+                    position,
+                    point,
+                    is_last=is_done or is_over,
+                    has_fid=fid is not None and self._measure_name == FID,
+                )
                 means = {name: float(np.mean(values)) for name, values in metrics.items()}
                 timing = (position.seconds - seconds_before, num_images, time.monotonic() - start)
                 self._report(record, means, fid, point, position, timing)
                 # Last, so that no state lacks the line of its tick; lines newer than a state are dropped on resume.
-                self.state.save(position.images_seen, vars(position))
+                self._save_state(position)
 
         # End: the networks under their final name, then the sign that all is whole.
         progress.close()
@@ -220,15 +227,17 @@ class GanTrainer:
                 learning_rates=(point.generator_learning_rate, point.discriminator_learning_rate),
                 stop=stop.is_made,
             )
-            outcomes.append(outcome)
             position.images_seen += point.minibatch
+            outcomes.append((position.step, position.images_seen, outcome))
             position.step += 1
             self._batches.prepare(position.images_seen, point)
         # Only now are the values waited for, so that a GPU always has the next step at hand.
         is_stopping = False
-        for outcome in outcomes:
+        for step, images_seen, outcome in outcomes:
             values = {name: float(value) for name, value in outcome.items()}
             is_stopping |= values.pop("stop") > 0
+            if self.observer is not None:
+                self.observer.add(step, images_seen, values)
             skipped = int(values["skipped"])
             position.num_skipped_in_a_row = position.num_skipped_in_a_row + 1 if skipped else 0
             position.num_skipped += skipped
@@ -248,6 +257,8 @@ class GanTrainer:
             self.run.log(f"going on from {position.kimg:.1f} kimg")
             if self.distribution.is_chief:
                 _remove_later(self.run.path, position)
+        if self.observer is not None:
+            self.observer.restore(position.step, position.tick)
         if self.distribution.agree(position.images_seen) != position.images_seen:
             raise DistributionError(
                 "All processes must see the same results folder, on a disk that they share; this one holds another "
@@ -262,8 +273,13 @@ class GanTrainer:
 
     def _save_and_stop(self, position: _Position, stop: StopRequest) -> None:
         if self.distribution.is_chief:
-            self.state.save(position.images_seen, vars(position))
+            self._save_state(position)
         raise StoppedError(stop.signal_number or signal.SIGTERM, f"{position.kimg:.1f} kimg")
+
+    def _save_state(self, position: _Position) -> None:
+        if self.observer is not None:
+            self.observer.keep()
+        self.state.save(position.images_seen, vars(position))
 
     def _stop_if_diverged(self, position: _Position) -> None:
         if position.num_skipped_in_a_row >= self.config.max_skipped_in_a_row:
@@ -288,12 +304,13 @@ class GanTrainer:
             self._save_grid(grid, schedule_at(self.schedule, self.resolution, 0), position)
         return grid
 
-    def _save_grid(self, grid: dict[str, Any], point: Point, position: _Position) -> None:
+    def _save_grid(self, grid: dict[str, Any], point: Point, position: _Position) -> Images:
         if self._sampler is None or self._sampler[0] != point.lod:  # a graph for each level, not for each tick
             level: dict[str, Any] = {"stage": growth_stage(point.lod)[0], "fade": point.fade}
             self._sampler = point.lod, make_sampler(self.step.networks.average, **level)
         images = sample_all(self._sampler[1], grid["latents"], grid["labels"])
         save_image_grid(self.run.path / f"fakes{position.kimg_name}.png", images, grid["columns"])
+        return images
 
     def _measure(self, position: _Position, point: Point) -> float | None:
         """Measure FID where it is due, note whether it improved, and keep the best networks as final."""
@@ -307,13 +324,24 @@ class GanTrainer:
         if position.best_fid is None or fid < position.best_fid:
             position.best_fid, position.num_without_improvement = fid, 0
             if self.distribution.is_chief:
-                self._save_networks(FINAL_FOLDER, position, {"chosen_by": "FID", "fid": fid})
+                self._save_networks(FINAL_FOLDER, position, self._chosen(fid))
         else:
             position.num_without_improvement += 1
         return fid
 
+    def _chosen(self, value: float) -> dict[str, Any]:
+        name = self._measure_name
+        return {"chosen_by": name, name.lower(): value}
+
+    @property
+    def _measure_name(self) -> str:
+        return FID if self.stopping is None else self.stopping.name
+
     def _save(self, grid: dict[str, Any], position: _Position, point: Point, *, is_last: bool, has_fid: bool) -> None:
-        self._save_grid(grid, point, position)
+        fakes = self._save_grid(grid, point, position)
+        if self.observer is not None:
+            self.observer.end_tick(position.tick, fakes, grid["columns"])
+            self._save_networks(LAST_FOLDER, position, {"chosen_by": "last"})
         if position.tick % self.config.snapshot_ticks == 0 or is_last or has_fid:
             self._save_networks(f"network-snapshot-{position.kimg_name}", position, {"chosen_by": "tick"})
 
@@ -337,13 +365,17 @@ class GanTrainer:
             if position.best_fid is None:
                 self._save_networks(FINAL_FOLDER, position, {"chosen_by": "last"})
             self.run.mark_done(f"{position.kimg:.1f} kimg in {format_duration(position.seconds)}")
-        best = "the last weights" if position.best_fid is None else f"the best by FID, {position.best_fid:.2f}"
+        best = (
+            "the last weights"
+            if position.best_fid is None
+            else f"the best by {self._measure_name}, {position.best_fid:.2f}"
+        )
         self.run.log(f"final networks: {final} ({best})")
         return final
 
     def _report(
         self,
-        record: "_Record",
+        record: TickRecord,
         means: dict[str, float],
         fid: float | None,
         point: Point,
@@ -351,7 +383,7 @@ class GanTrainer:
         timing: tuple[float, int, float],
     ) -> None:
         seconds, num_images, maintenance = timing
-        quality = "" if fid is None else f" fid {fid:.2f}"
+        quality = "" if fid is None else f" {self._measure_name.lower()} {fid:.2f}"
         self.run.log(
             f"tick {position.tick:<5d} kimg {position.kimg:<8.1f} lod {point.lod:<5.2f} "
             f"minibatch {point.minibatch:<4d} time {format_duration(position.seconds):<8s} sec/tick {seconds:<7.1f} "
@@ -360,7 +392,7 @@ class GanTrainer:
         )
         scalars = {f"Loss/{name}": value for name, value in means.items()}
         if fid is not None:
-            scalars["Metrics/fid"] = fid
+            scalars[f"Metrics/{self._measure_name.lower()}"] = fid
         scalars |= {
             "Progress/tick": position.tick,
             "Progress/kimg": position.kimg,
@@ -371,36 +403,7 @@ class GanTrainer:
             "Timing/total_hours": position.seconds / 3600,
             "Timing/maintenance_sec": maintenance,
         }
-        record.add(position, scalars, self.run.path / f"fakes{position.kimg_name}.png")
-
-
-class _Record:
-    """Scalars and pictures over time: stats.jsonl, and events for TensorBoard.
-
-    Args:
-        folder: The results folder.
-        tick: Lines of later ticks, which a killed run may have left, are dropped.
-    """
-
-    def __init__(self, folder: Path, tick: int) -> None:
-        self.path = folder / STATS_NAME
-        self._writer = tf.summary.create_file_writer(str(folder))
-        if self.path.is_file():
-            lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
-            write_text(self.path, "".join(line for line in lines if _tick_of(line) <= tick))
-
-    def add(self, position: _Position, scalars: Mapping[str, float], picture: Path) -> None:
-        """Add a tick's scalars and its picture."""
-        with self.path.open("a", encoding="utf-8") as file:
-            # JSON knows no NaN.
-            finite = {name: value if math.isfinite(value) else None for name, value in scalars.items()}
-            file.write(json.dumps({"images_seen": position.images_seen, **finite}) + "\n")
-        with self._writer.as_default(step=position.images_seen):
-            for name, value in scalars.items():
-                tf.summary.scalar(name, value)
-            pixels = tf.io.decode_png(tf.io.read_file(str(picture)))
-            tf.summary.image("fakes", pixels[tf.newaxis])
-        self._writer.flush()
+        record.add(position.images_seen, scalars, self.run.path / f"fakes{position.kimg_name}.png")
 
 
 def _remove_later(folder: Path, position: _Position) -> None:
@@ -409,14 +412,6 @@ def _remove_later(folder: Path, position: _Position) -> None:
         number = re.search(r"(\d+)(\.png)?$", path.name)
         if number and int(number[1]) > position.images_seen // 1000:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-def _tick_of(line: str) -> float:
-    """Return the tick of a line of stats.jsonl; infinity where the line was cut off."""
-    try:
-        return float(json.loads(line)["Progress/tick"])
-    except (ValueError, KeyError, TypeError):
-        return float("inf")
 
 
 class _Ahead:

@@ -12,8 +12,21 @@ class GlobalBatchNormalization(keras.layers.BatchNormalization):
     Keras' own `synchronized=True` takes the variance as E[x^2] - E[x]^2, which float32 rounds too much where the
     variance is small beside the mean; here it is E[(x - mean)^2] on any number of devices.
 
-    Source: Ioffe & Szegedy 2015, https://arxiv.org/abs/1502.03167.
+    Args:
+        unbiased: Whether the stored variance grows by n / (n - 1), n values of a channel in the minibatch, as
+            PyTorch stores it; what a minibatch is normalised by does not.
+        **options: Of Keras' layer.
+
+    Source: Ioffe & Szegedy 2015, https://arxiv.org/abs/1502.03167, algorithms 1 and 2 (the latter is unbiased).
     """
+
+    def __init__(self, *, unbiased: bool = False, **options: Any) -> None:
+        super().__init__(**options)
+        self.unbiased = unbiased
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what builds the layer again."""
+        return super().get_config() | {"unbiased": self.unbiased}
 
     def call(self, inputs: Any, training: bool = False) -> Any:
         """Normalise inputs of any shape; in training, move the stored statistics too."""
@@ -21,7 +34,8 @@ class GlobalBatchNormalization(keras.layers.BatchNormalization):
         mean, variance = self.moving_mean, self.moving_variance
         if training:
             mean, variance = _moments(x)
-            for stored, new in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            kept = variance * _unbiasing(x) if self.unbiased else variance
+            for stored, new in ((self.moving_mean, mean), (self.moving_variance, kept)):
                 stored.assign(stored * self.momentum + new * (1 - self.momentum))
         outputs = ops.batch_normalization(x, mean, variance, -1, self.beta, self.gamma, self.epsilon)
         return ops.cast(outputs, self.compute_dtype)
@@ -34,19 +48,39 @@ def _moments(x: Any) -> tuple[Any, Any]:
     if devices is None:
         mean, variance = ops.moments(x, axes)
         return mean, variance
-    mean = _mean_over(devices, ops.mean(x, axes))
-    return mean, _mean_over(devices, ops.mean(ops.square(x - mean), axes))
+    mean = _mean_over_devices(ops.mean(x, axes))
+    return mean, _mean_over_devices(ops.mean(ops.square(x - mean), axes))
+
+
+def _unbiasing(x: Any) -> Any:
+    """Return n / (n - 1) for the n values of a channel of x [..., C] over all devices."""
+    devices = _several_devices()
+    num_devices = 1 if devices is None else devices.num_replicas_in_sync
+    num_values = ops.cast(ops.prod(ops.shape(x)[:-1]) * num_devices, "float32")
+    return num_values / ops.maximum(num_values - 1, 1)
 
 
 def _several_devices() -> Any:
     """Return TensorFlow's replica context where several devices compute this, else None."""
     if keras.backend.backend() != "tensorflow":
         return None
-    import tensorflow as tf  # noqa: PLC0415  (networks also run on other backends)
+    import tensorflow as tf  # noqa: PLC0415
 
     context = tf.distribute.get_replica_context()
     return context if context is not None and context.num_replicas_in_sync > 1 else None
 
 
-def _mean_over(devices: Any, value: Any) -> Any:
-    return devices.all_reduce("SUM", value) / devices.num_replicas_in_sync
+def _mean_over_devices(value: Any) -> Any:
+    """Return the mean of the devices' values; each gets all of it, so its gradient is the mean of theirs.
+
+    TensorFlow's own gradient of the sum over devices asks for the replica context of the forward pass, and a
+    step that differentiates after an update in between has another one.
+    """
+    import tensorflow as tf  # noqa: PLC0415  (networks also run on other backends)
+
+    @tf.custom_gradient
+    def mean(value: Any) -> Any:
+        devices = tf.distribute.get_replica_context()
+        return devices.all_reduce("SUM", value) / devices.num_replicas_in_sync, _mean_over_devices
+
+    return mean(value)

@@ -30,6 +30,8 @@ class SkippingAdam:
         beta_1: Decay of the mean of gradients.
         beta_2: Decay of the mean of their squares.
         epsilon: Added to the root of that.
+        corrects_before_epsilon: Whether that root has its bias corrected before epsilon is added (the paper's
+            algorithm 1, and PyTorch) or not (the form at the end of its section 2, and Keras).
         scales_loss: Whether gradients come multiplied by `loss_scale()`, as float16 needs it.
 
     Source: Kingma & Ba 2015, https://arxiv.org/abs/1412.6980; the rules for non-finite gradients
@@ -43,11 +45,13 @@ class SkippingAdam:
         beta_1: float,
         beta_2: float,
         epsilon: float,
+        corrects_before_epsilon: bool = False,
         scales_loss: bool = False,
     ) -> None:
         self.weights = list(weights)
         self._strategy = tf.distribute.get_strategy()
         self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
+        self.corrects_before_epsilon = corrects_before_epsilon
         self.iterations = keras.Variable(np.zeros((), np.int64), trainable=False, name="iterations", dtype="int64")
         self._momentums, self._velocities = (
             [keras.Variable(np.zeros(v.shape, np.float32), trainable=False, name=f"{v.name}_{kind}") for v in weights]
@@ -85,12 +89,15 @@ class SkippingAdam:
         checks = [tf.reduce_all(tf.math.is_finite(strategy.experimental_local_results(g)[0])) for _, g in present]
         finite = tf.reduce_all(tf.stack([tf.math.is_finite(loss), *checks]))
         step = tf.cast(self.iterations.value + 1, tf.float32)
-        rate = tf.cast(learning_rate, tf.float32) * tf.sqrt(1 - self.beta_2**step) / (1 - self.beta_1**step)
+        correction = tf.sqrt(1 - self.beta_2**step)
+        rate = tf.cast(learning_rate, tf.float32) * correction / (1 - self.beta_1**step)
+        # rate / correction * m / (root / correction + epsilon), with the fraction multiplied out.
+        epsilon = self.epsilon * (correction if self.corrects_before_epsilon else tf.ones_like(correction))
         unscale = None if self._log2_scale is None else tf.pow(2.0, -self._log2_scale.value)
         for number, gradient in present:
             state = (self._momentums[number].value, self._velocities[number].value)
             strategy.extended.update(
-                self.weights[number].value, self._update_one, args=(gradient, *state, rate, finite, unscale)
+                self.weights[number].value, self._update_one, args=(gradient, *state, rate, epsilon, finite, unscale)
             )
         self.iterations.assign(self.iterations.value + tf.cast(finite, tf.int64))
         if self._log2_scale is not None:
@@ -105,6 +112,7 @@ class SkippingAdam:
         momentum: tf.Variable,
         velocity: tf.Variable,
         rate: tf.Tensor,
+        epsilon: tf.Tensor,
         finite: tf.Tensor,
         unscale: tf.Tensor | None,
     ) -> None:
@@ -115,7 +123,7 @@ class SkippingAdam:
             gradient = gradient * unscale
         new_momentum = self.beta_1 * momentum + (1 - self.beta_1) * gradient
         new_velocity = self.beta_2 * velocity + (1 - self.beta_2) * tf.square(gradient)
-        change = rate * new_momentum / (tf.sqrt(new_velocity) + self.epsilon)
+        change = rate * new_momentum / (tf.sqrt(new_velocity) + epsilon)
         momentum.assign(tf.where(finite, new_momentum, momentum))
         velocity.assign(tf.where(finite, new_velocity, velocity))
         weight.assign(tf.where(finite, weight - change, weight))

@@ -77,5 +77,5 @@ def test_settings_that_do_not_go_together_are_refused(dataset: Path, tmp_path: P
 
     assert "loss.discriminator=wgangp has no term for loss.gamma_1" in line(loss__gamma_1=3.0)
     assert "augment.probability has no effect with augment.mode=off" in line(augment__probability=0.5)
-    assert "stopping.features is none or one of" in line(stopping__features="pixels", stopping__weights="x")
+    assert "stopping.features is none, swd or one of" in line(stopping__features="pixels", stopping__weights="x")
     assert not (tmp_path / "results").exists()

@@ -18,7 +18,7 @@ from tests.commands import ScriptProcess, run_script
 from tests.toy_data import write_toy_dataset
 from tests.toy_pairs import write_toy_pairs
 
-RESOLUTION, SEED = {"GAN_prog": 16, "GAN_cpd": 16, "GAN_joint": 64}, 3
+RESOLUTION, SEED = {"GAN_prog": 16, "GAN_cpd": 16, "GAN_joint": 64, "GAN_dcgan": 16}, 3
 NUM_POINTS = int(os.environ.get("KILL_POINTS", "1"))
 COMMON = {
     "network.precision": "float32",
@@ -52,12 +52,21 @@ APPS = {
         "schedule.total_kimg": 1.6,
         "augment.mode": "adaptive",
     },
+    # Both orders of its own: the step's, and the losses of every batch on disk.
+    "GAN_dcgan": {
+        "network.generator_features": 1,
+        "network.discriminator_features": 2,
+        "schedule.total_kimg": 1.6,
+        "optimiser.average_decay": 0.9,
+        "stopping.num_images": 8,
+    },
 }
 
 
 def arguments(app: str, dataset: Path, results: Path) -> tuple[object, ...]:
     settings = [part for key, value in (COMMON | APPS[app]).items() for part in ("--set", f"{key}={value}")]
-    return (f"{app}/train.py", "train", dataset, results, SEED, RESOLUTION[app], "--preset", "cpu", *settings)
+    preset = "published" if app == "GAN_dcgan" else "cpu"
+    return (f"{app}/train.py", "train", dataset, results, SEED, RESOLUTION[app], "--preset", preset, *settings)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +85,7 @@ def final_weights(results: Path) -> dict[str, np.ndarray]:
     for name in ("generator", "discriminator", "average"):
         arrays, _ = read_arrays(results / "network-final" / f"{name}.safetensors")
         found |= {f"{name}/{key}": value for key, value in arrays.items()}
-    return found
+    return found | {path.name: np.load(path) for path in results.glob("*_losses.npy")}
 
 
 def wait_for(path: Path, process: ScriptProcess) -> None:

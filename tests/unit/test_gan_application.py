@@ -51,7 +51,7 @@ def prepare(dataset: Path, application: GanApplication = CPD, **changes: Any) ->
         ({"schedule__generator_learning_rate": 1e38}, "must be above 0 and at most 1"),
         ({"schedule__minibatch_by_resolution": {33: 8}}, "minibatch_by_resolution is by resolution, a power of two"),
         ({"schedule__minibatch_base": 0}, "must be 1 or more on each of 1 device"),
-        ({"stopping__features": "xyz"}, "stopping.features is none or one of inception-2015"),
+        ({"stopping__features": "xyz"}, "stopping.features is none, swd or one of inception-2015"),
         ({"stopping__weights": "/nowhere"}, "stopping.weights has no effect with stopping.features=none"),
         ({"augment__target": 0.3}, "augment.target has no effect"),
     ],

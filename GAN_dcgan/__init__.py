@@ -1,0 +1,1 @@
+"""The DCGAN of lung-ultrasound frames (Szabo 2023)."""

@@ -1,0 +1,135 @@
+"""What GAN_dcgan hands to the scripts that all GAN applications share."""
+
+import argparse
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from GAN_dcgan.config import PUBLISHED_EPOCHS, DataConfig, DcganConfig, presets
+from GAN_dcgan.frame_data import CACHE_FOLDER, FrameData, WithoutLabels
+from GAN_dcgan.frames import FrameList, find_frames
+from GAN_dcgan.loss import DcganLoss
+from GAN_dcgan.networks import Discriminator, Generator
+from GAN_dcgan.observer import Observer
+from medsynth.config import override
+from medsynth.data.manifest import DataReport
+from medsynth.data.tfrecords import available_resolutions
+from medsynth.data.training_images import TrainingImages
+from medsynth.data.wording import counted
+from medsynth.errors import DataError, UsageError
+from medsynth.gan.application import GanApplication, open_dataset
+from medsynth.training.precision import dtype_policy
+
+_DATA = "data."
+
+
+def build_networks(
+    config: DcganConfig, resolution: int, num_channels: int, num_labels: int
+) -> tuple[Generator, Discriminator]:
+    """Build both networks with fresh weights; there are no labels."""
+    network = config.network
+    size: dict[str, Any] = {
+        "resolution": resolution,
+        "num_channels": num_channels,
+        "dtype": dtype_policy(network.precision),
+    }
+    networks = (
+        Generator(**size, features=network.generator_features, latent_size=network.latent_size, name="generator"),
+        Discriminator(**size, features=network.discriminator_features, name="discriminator"),
+    )
+    for built in networks:
+        built.build()
+    return networks
+
+
+# As far as it does not depend on what it is trained on.
+APPLICATION = GanApplication(
+    name="DCGAN",
+    presets=lambda resolution: presets(resolution, num_frames=1),
+    build_networks=build_networks,
+    build_loss=lambda _: DcganLoss(),
+    generator_classes={"Generator": Generator},
+    group_size=1,
+    observer=Observer,
+)
+
+
+def application_for(arguments: argparse.Namespace) -> GanApplication:
+    """Find the frames of a training, and return the application that trains on them.
+
+    The frames come first, since the length of the published training follows from their number.
+
+    Args:
+        arguments: As `GAN_dcgan.command_line.train_arguments` returns them.
+
+    Raises:
+        MedsynthError: The frames cannot be found or split.
+    """
+    source = _source(arguments)
+    for note in source.notes:
+        print(note)
+    epochs = PUBLISHED_EPOCHS if arguments.epochs is None else arguments.epochs
+    return dataclasses.replace(
+        APPLICATION,
+        presets=lambda resolution: presets(resolution, source.num_images, epochs),
+        open_data=source.open,
+    )
+
+
+def _source(arguments: argparse.Namespace) -> "_Dataset | _Frames":
+    given = [text for text in arguments.overrides if text.startswith(_DATA)]
+    data_config = override(DcganConfig(), given).data
+    if arguments.data_dir.is_dir() and available_resolutions(arguments.data_dir / "train"):
+        if data_config != DataConfig():
+            raise UsageError(
+                "A dataset made by build_dataset is split already and has its own names, so settings of frames have no "
+                "effect; leave them out.",
+                received=", ".join(given),
+            )
+        return _Dataset(arguments)
+    return _Frames(find_frames(arguments.data_dir, data_config), arguments.results_dir / CACHE_FOLDER)
+
+
+class _Dataset:
+    """The train split of a dataset made by build_dataset."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self._opened = open_dataset(
+            arguments.data_dir,
+            arguments.resolution,
+            override(DcganConfig(), [f"schedule.initial_resolution={arguments.resolution}"]),
+            arguments.random_seed,
+            arguments.allow_leak,
+        )
+        self.num_images = self._opened[0].num_images
+        self.notes = (f"{counted(self.num_images, 'image')} of {arguments.data_dir / 'train'}; labels are not used.",)
+
+    def open(self, data_dir: Path, _: int, config: DcganConfig, *__: Any) -> tuple[TrainingImages, DataReport]:
+        """Return the images."""
+        _require_a_batch(self.num_images, config, data_dir)
+        images, report = self._opened
+        return WithoutLabels(images), report
+
+
+class _Frames:
+    """Frames of a folder or of a table."""
+
+    def __init__(self, frames: FrameList, cache_dir: Path) -> None:
+        self._frames, self._cache_dir = frames, cache_dir
+        self.num_images, self.notes = len(frames.train), frames.notes
+
+    def open(
+        self, data_dir: Path, resolution: int, config: DcganConfig, seed: int, _: bool
+    ) -> tuple[TrainingImages, DataReport]:
+        """Read the frames."""
+        _require_a_batch(self.num_images, config, data_dir)
+        return FrameData(self._frames, resolution, seed=seed, cache_dir=self._cache_dir), DataReport()
+
+
+def _require_a_batch(num_images: int, config: DcganConfig, data_dir: Path) -> None:
+    if num_images < config.schedule.minibatch_base:
+        raise DataError(
+            f"A batch takes {config.schedule.minibatch_base} different images (--batch-size).",
+            received=counted(num_images, "image"),
+            path=data_dir,
+        )

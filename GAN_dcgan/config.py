@@ -1,0 +1,116 @@
+"""Settings of the DCGAN: the published table."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from medsynth.config import require_range
+from medsynth.errors import UsageError
+from medsynth.gan.schedule import ScheduleConfig
+from medsynth.gan.settings import TrainingConfig
+from medsynth.gan.steps import OptimiserConfig
+from medsynth.gan.stopping import StoppingConfig
+from medsynth.gan.trainer import TrainerConfig
+
+DEFAULT_PRESET, PUBLISHED_EPOCHS = "published", 10.0
+ANY = "any"
+_NEVER = 10**9  # measurements without improvement that end a training
+# Batch normalisation's stored statistics cannot take back a step that float16's loss scaling skips.
+Precision = Literal["float32", "mixed_bfloat16"]
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Size of both networks.
+
+    Attributes:
+        latent_size: Numbers of a latent.
+        generator_features: Multiplier of the generator's channels.
+        discriminator_features: Multiplier of the discriminator's.
+        precision: float32 or mixed_bfloat16.
+    """
+
+    latent_size: int = 100
+    generator_features: int = 64
+    discriminator_features: int = 64
+    precision: Precision = "float32"
+
+    def __post_init__(self) -> None:
+        for name in ("latent_size", "generator_features", "discriminator_features"):
+            require_range(f"network.{name}", getattr(self, name), 1)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which frames are trained on; none of it counts for a dataset made by build_dataset.
+
+    Attributes:
+        filename_filter: Part of the path below the folder that a frame must have; all have the empty one.
+        image_extension: Ending of the frames' names without the dot, several with commas between, or any.
+        table: csv file, relative to the folder, that lists the frames instead; none where empty.
+        file_column: Its column of paths, relative to itself.
+        group_column: Its column of groups, such as patients.
+        held_out_share: Of the groups, kept from training.
+        split_seed: Of which groups those are.
+    """
+
+    filename_filter: str = ""
+    image_extension: str = "png"
+    table: str = ""
+    file_column: str = "path"
+    group_column: str = "group_id"
+    held_out_share: float = 0.0
+    split_seed: int = 0
+
+    def __post_init__(self) -> None:
+        require_range("data.held_out_share", self.held_out_share, 0, below=1)
+        require_range("data.split_seed", self.split_seed, 0)
+        if not self.image_extension.strip(". ,"):
+            raise UsageError("data.image_extension names an ending, such as png.", received=repr(self.image_extension))
+
+
+@dataclass(frozen=True)
+class DcganOptimiser(OptimiserConfig):
+    """Adam as PyTorch computes it."""
+
+    corrects_before_epsilon: ClassVar[bool] = True
+
+
+@dataclass(frozen=True)
+class DcganConfig(TrainingConfig):
+    """Everything that a training of GAN_dcgan can be set to, in groups."""
+
+    optimiser: OptimiserConfig = field(default_factory=DcganOptimiser)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+
+
+def presets(resolution: int, num_frames: int, epochs: float = PUBLISHED_EPOCHS) -> dict[str, DcganConfig]:
+    """Return the presets by name.
+
+    Args:
+        resolution: Width and height of the frames.
+        num_frames: Of the training; an epoch is as many images.
+        epochs: Passes over the frames.
+    """
+    return {DEFAULT_PRESET: _published(resolution, num_frames / 1000, epochs)}
+
+
+def _published(resolution: int, epoch_kimg: float, epochs: float) -> DcganConfig:
+    """Return the published training; a tick is an epoch."""
+    return DcganConfig(
+        optimiser=DcganOptimiser(beta_1=0.7, beta_2=0.999, epsilon=1e-8, average_decay=0.0),
+        schedule=ScheduleConfig(
+            total_kimg=epochs * epoch_kimg,
+            initial_resolution=resolution,
+            minibatch_base=64,
+            max_minibatch_per_gpu={},
+            generator_learning_rate=0.0002,
+            discriminator_learning_rate=0.0002,
+            tick_kimg={},
+            default_tick_kimg=epoch_kimg,
+        ),
+        # Chooses the best networks, and ends nothing.
+        stopping=StoppingConfig(features="swd", every_ticks=1, patience=_NEVER, minimum_kimg=0.0, num_images=128),
+        # An epoch of a few hundred frames is a few batches, and is to end where it ends.
+        trainer=TrainerConfig(minibatch_repeats=1, max_grid_images=32),
+    )
