@@ -209,7 +209,7 @@ def draw_clip(patient: Patient, number: int, seed: int) -> Clip:
             view,
             a_lines=view.a_lines * _between(rng, 0.0, 0.7),
             roughness=_between(rng, 0.05, 0.3),
-            b_lines=_draw_b_lines(rng, half, int(rng.integers(0, 5))),
+            b_lines=_draw_b_lines(rng, half, int(rng.integers(0, 3))),
             patches=_draw_patches(rng, half, patient.probe.depth - view.pleura, view.ribs),
         )
     return Clip(patient, number, view, _between(rng, 0, 2 * math.pi))
@@ -249,9 +249,9 @@ def _draw_patches(rng: np.random.Generator, half: float, room: float, ribs: tupl
         patches.append(
             Patch(
                 place=place,
-                half_width=_between(rng, 6, 18),
-                depth=min(_between(rng, 8, 40), 0.7 * room),
-                brightness=_between(rng, 0.05, 0.3),
+                half_width=_between(rng, 9, 22),
+                depth=min(_between(rng, 15, 50), 0.7 * room),
+                brightness=_between(rng, 0.1, 0.4),
                 bronchograms=tuple((_between(rng, -0.7, 0.7), _between(rng, 0.2, 0.8)) for _ in range(num_spots)),
                 edge=tuple((_between(rng, 0.04, 0.16), _between(rng, 0, 2 * math.pi)) for _ in range(3)),
             )

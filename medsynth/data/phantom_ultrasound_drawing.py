@@ -28,7 +28,7 @@ Picture = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
 
 MIN_SIZE, MAX_SIZE = 64, 512
-NUM_BEAMS, NUM_SAMPLES = 176, 384
+NUM_BEAMS, NUM_SAMPLES = 144, 320
 _MARGIN_BEAMS = 32  # of tissue beside the field of view, which breathing brings into it
 _RIB_HEIGHT = 8.0  # mm from a rib's surface to the pleura
 _NOISE = 0.0015  # amplitude of the receiver

@@ -48,7 +48,7 @@ def test_margins_are_top_right_bottom_left() -> None:
 def test_auto_finds_the_sector_and_not_the_letters(num_frames: int, found: str) -> None:
     frames = moving_frames(num_frames)
     top, bottom, left, right = SECTOR
-    assert (frames[:, :top] == 255).any(), "premise: letters above"
+    assert (frames[:, :top] > 150).any(), "premise: letters above"
     region = find_region("auto", survey(frames))
     assert region.found.startswith(found)
     for edge, expected in zip((*region.rows, *region.columns), SECTOR, strict=True):
