@@ -134,7 +134,9 @@ def survey(frames: Iterable[npt.NDArray[np.uint8]]) -> Survey:
         num_frames += 1
     if num_frames == 0:
         raise DataError("A clip has frames.", received="none")
-    return Survey(num_frames, movement / max(num_frames - 1, 1), total / num_frames, is_coloured)
+    movement /= max(num_frames - 1, 1)
+    total /= num_frames
+    return Survey(num_frames, movement, total, is_coloured)
 
 
 def _size(frame: Grey) -> str:

@@ -5,6 +5,7 @@ Decoders make do with what is left of a file that was cut off, so whether its co
 
 import contextlib
 import os
+import re
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -28,14 +29,18 @@ MP4_ENDINGS, AVI_ENDINGS, GIF_ENDINGS, DICOM_ENDINGS = (
 )
 CLIP_ENDINGS = (*MP4_ENDINGS, *AVI_ENDINGS, *GIF_ENDINGS, *DICOM_ENDINGS)
 _DICOM_PREAMBLE = 128
+_SIZE = re.compile(r"Stream #\d.*Video: .*?, (\d+x\d+)[ ,]")
+_CHANGED_SIZE = re.compile(r"Reconfiguring filter graph because video parameters changed to .*?, (\d+x\d+)\b")
 _DAMAGED = "The clip is truncated or damaged; put a whole copy in its place."
 
 
 class Clip(Protocol):
     """A clip that can be read several times."""
 
-    patient_id: str  # of the file's header; empty where it has none
-    has_burned_in_annotation: bool  # the header says so
+    @property
+    def has_burned_in_annotation(self) -> bool:
+        """Whether the file's header says that text is part of the pixels."""
+        ...
 
     def frames(self) -> Iterator[tuple[Frame, float | None]]:
         """Yield each frame, uint8 grey [H, W] or RGB [H, W, 3], with its time in s where that is known.
@@ -87,7 +92,6 @@ class GifClip:
     """An animated GIF."""
 
     path: Path
-    patient_id: str = ""
     has_burned_in_annotation: bool = False
 
     def __post_init__(self) -> None:
@@ -119,7 +123,6 @@ class VideoClip:
         DependencyError: ffmpeg is missing.
     """
 
-    patient_id = ""
     has_burned_in_annotation = False
 
     def __init__(self, path: Path) -> None:
@@ -131,10 +134,9 @@ class VideoClip:
 
     def frames(self) -> Iterator[tuple[Frame, float | None]]:
         """Yield the frames, RGB; see `Clip.frames`. Times follow from the mean rate."""
-        # PPM, since each frame then says its own size, which may change within a file.
         command = [
-            *(_ffmpeg().get_ffmpeg_exe(), "-nostdin", "-v", "error", "-xerror", "-err_detect", "explode"),
-            *("-i", str(self._path), "-map", "0:v:0", "-fps_mode", "passthrough", "-noautoscale"),
+            *(_ffmpeg().get_ffmpeg_exe(), "-nostdin", "-nostats", "-v", "level+info"),
+            *("-xerror", "-err_detect", "explode", "-i", str(self._path), "-map", "0:v:0", "-fps_mode", "passthrough"),
             *("-f", "image2pipe", "-c:v", "ppm", "-pix_fmt", "rgb24", "-"),
         ]
         rate = self._frames_per_second
@@ -149,8 +151,22 @@ class VideoClip:
                 process.wait()
                 if process.stdout:
                     process.stdout.close()
-            if not is_whole:
-                raise DataError(_DAMAGED, received=_last_remark(remarks, self._path), path=self._path)
+            remarks.seek(0)
+            self._refuse(remarks.read().decode("utf-8", "replace"), is_whole)
+
+    def _refuse(self, remarks: str, is_whole: bool) -> None:
+        """Raise for what ffmpeg has met on its way, as it says."""
+        if not is_whole:
+            errors = [line for line in remarks.splitlines() if "[error]" in line or "[fatal]" in line]
+            raise DataError(_DAMAGED, received=_plain(errors[:1], self._path), path=self._path)
+        # It scales every frame to the size of the first.
+        first, changed = _SIZE.search(remarks), _CHANGED_SIZE.findall(remarks)
+        if first and any(size != first[1] for size in changed):
+            raise DataError(
+                "Frames of one size were expected in a clip; cut it where the size changes.",
+                received=f"{next(size for size in changed if size != first[1])} pixels after {first[1]}",
+                path=self._path,
+            )
 
 
 def _pictures(stream: IO[bytes] | None) -> Iterator[Frame]:
@@ -183,11 +199,6 @@ def _frames_per_second(path: Path) -> float:
         raise DataError(_DAMAGED, received=_plain(str(error).splitlines()[-1:], path), path=path) from None
     finally:
         reader.close()
-
-
-def _last_remark(remarks: IO[bytes], path: Path) -> str:
-    remarks.seek(0)
-    return _plain(remarks.read().decode("utf-8", "replace").strip().splitlines()[-1:], path)
 
 
 def _plain(lines: list[str], path: Path) -> str:

@@ -19,7 +19,6 @@ class DicomFile:
 
     def __init__(self, path: Path) -> None:
         self._clip = DicomClip(path)
-        self.patient_id = self._clip.header.patient_id
         self.has_burned_in_annotation = self._clip.header.has_burned_in_annotation
 
     def frames(self) -> Iterator[tuple[Frame, float | None]]:

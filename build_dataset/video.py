@@ -185,9 +185,8 @@ def _with_patients(
         key = read_or_make_key(key_file, target)
     elif patient_ids == "keep":
         no_key(key_file)
-    named = tuple(
-        replace(clip, patient=(hashed(key, own[clip.name]) if key else own[clip.name]) or clip.name) for clip in clips
-    )
+    ids = {name: hashed(key, patient) if key and patient else patient for name, patient in own.items()}
+    named = tuple(replace(clip, patient=ids[clip.name] or clip.name) for clip in clips)
     notes = []
     if num_own:
         notes.append(f"Patients from the DICOM header: {counted(num_own, 'clip')}.")

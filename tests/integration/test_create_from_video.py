@@ -143,7 +143,7 @@ def test_a_change_of_size_within_a_clip_is_refused(raw: Path, tmp_path: Path) ->
             Image.fromarray(FRAMES[0]).resize(size).save(file, "JPEG")
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-f", "mjpeg", "-i", stream, "-c", "copy", raw / "a.avi"]
     subprocess.run(command, check=True)
-    with pytest.raises(DataError, match=r"Frames of one size .* 32x24 pixels in frame 3 after 64x48"):
+    with pytest.raises(DataError, match=r"a\.avi: Frames of one size .* 32x24 pixels after 64x48"):
         create_from_video(tmp_path / "out", raw)
 
 

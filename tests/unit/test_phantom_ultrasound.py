@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import GroupKFold, cross_val_predict
+from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -310,10 +310,13 @@ def features(picture: np.ndarray) -> np.ndarray:
 
 
 def separation(measured: np.ndarray, findings: np.ndarray, patients: np.ndarray) -> np.ndarray:
-    """AUROC of each finding against the others, on held-out patients."""
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=500))
-    scores = cross_val_predict(model, measured, findings, groups=patients, cv=GroupKFold(5), method="predict_proba")
-    return np.array(roc_auc_score(findings, scores, multi_class="ovr", average=None))
+    """AUROC of each finding against the others on held-out patients, the mean of five folds."""
+    aurocs = []
+    for train, test in GroupKFold(5).split(measured, findings, patients):
+        model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=500))
+        scores = model.fit(measured[train], findings[train]).predict_proba(measured[test])
+        aurocs.append(roc_auc_score(findings[test], scores, multi_class="ovr", average=None))
+    return np.mean(aurocs, axis=0)
 
 
 def test_simple_features_tell_findings_apart_but_not_perfectly_and_not_by_chance() -> None:
@@ -328,7 +331,7 @@ def test_simple_features_tell_findings_apart_but_not_perfectly_and_not_by_chance
     rng = np.random.default_rng(0)
     others = [separation(measured, np.repeat(rng.permutation(of_patient), 2), patients) for _ in range(5)]
     print("AUROC by finding", own, "with shuffled labels", np.mean(others, axis=0))
-    assert (own > 0.62).all()
+    assert (own > 0.65).all()
     assert own.mean() > 0.72
     assert (own < 0.97).all()
     assert np.mean(others, axis=0) == pytest.approx(0.5, abs=0.1)
