@@ -31,7 +31,6 @@ from medsynth.data.dicom_header import (
     JPEG,
     JPEG_2000,
     JPEG_LS,
-    LARGEST_CLIP_FILE_BYTES,
     UNCOMPRESSED,
     DicomHeader,
     failures_named,
@@ -124,7 +123,7 @@ def read_clip_header(path: Path) -> DicomHeader:
         DataError: No DICOM file, or one that cannot be read here; names the file.
     """
     with failures_named(path):
-        dataset = read_elements(path, with_pixels=False, largest_bytes=LARGEST_CLIP_FILE_BYTES)
+        dataset = read_elements(path, with_pixels=False, is_clip=True)
         return parse_header(dataset, is_clip=True)
 
 
@@ -174,7 +173,7 @@ class DicomClip:
     def __init__(self, path: Path) -> None:
         self.path = path
         with failures_named(path):
-            self._dataset = read_elements(path, with_pixels=True, largest_bytes=LARGEST_CLIP_FILE_BYTES)
+            self._dataset = read_elements(path, with_pixels=True, is_clip=True)
             if len(self._dataset) == 0:  # what pydicom gives where compressed pixels have no end
                 raise DataError("The pixel data is cut off; put a whole copy in its place.", received="no element")
             self.header = parse_header(self._dataset, is_clip=True)

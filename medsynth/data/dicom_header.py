@@ -139,8 +139,9 @@ def failures_named(path: Path) -> Iterator[None]:
         log.propagate = propagates
 
 
-def read_elements(path: Path, *, with_pixels: bool, largest_bytes: int = LARGEST_FILE_BYTES) -> pydicom.FileDataset:
+def read_elements(path: Path, *, with_pixels: bool, is_clip: bool = False) -> pydicom.FileDataset:
     """Read the elements of `_ELEMENTS`, after the checks that need no parsing."""
+    largest_bytes = LARGEST_CLIP_FILE_BYTES if is_clip else LARGEST_FILE_BYTES
     if not path.is_file():
         raise DataError("A DICOM file was expected here.", received="a folder" if path.is_dir() else "no such file")
     if (num_bytes := path.stat().st_size) > largest_bytes:
