@@ -113,6 +113,16 @@ def test_a_truncated_clip_is_named_and_can_be_left_out(raw: Path, tmp_path: Path
     assert {row["clip"] for row in rows_of(tmp_path / "out")} == {"whole"}
 
 
+@formats
+def test_a_single_missing_byte_is_found(raw: Path, name: str) -> None:
+    """Decoders need no more than the last frame's pixels, and would not say how much is gone."""
+    path = FORMATS[name](raw / name)
+    lost = 9 if name.endswith("dcm") else 1  # the end of compressed pixels has no bytes of its own to miss
+    path.write_bytes(path.read_bytes()[:-lost])
+    with pytest.raises(DataError, match=r"truncated|cut off|damaged"):
+        list(open_clip(path).frames())
+
+
 @pytest.mark.parametrize("ending", ["gif", "mp4", "avi", "dcm"])
 def test_what_is_no_clip_is_refused(raw: Path, tmp_path: Path, ending: str) -> None:
     for number, content in enumerate((b"", b"no clip at all, but some text of forty bytes")):

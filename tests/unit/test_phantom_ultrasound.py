@@ -273,6 +273,12 @@ def test_a_frame_depends_on_seed_patient_clip_and_number_alone(changed: str) -> 
     assert (other != one).mean() > 0.05
 
 
+def test_frames_of_one_phase_of_the_breath_differ_in_their_noise() -> None:
+    patient = replace(draw_patient(0, SEED), breath=1.0)
+    one, same_phase = draw_frames(patient, 0, SEED, SIZE, [0, phantom_ultrasound.FRAMES_PER_SECOND])
+    assert 0.5 < mean_difference(one, same_phase) < 30
+
+
 def mean_difference(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.abs(one.astype(float) - other).mean())
 
