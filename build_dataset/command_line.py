@@ -53,6 +53,59 @@ def add_create_commands(commands: Any) -> None:
         add_workers(parser)
 
 
+def add_brain_command(add: Callable[[str, str], argparse.ArgumentParser]) -> None:
+    """Add prepare_brain.
+
+    Args:
+        add: Makes a command from its name and a line of help.
+    """
+    brain = add("prepare_brain", "RSNA's head CT, DICOM and csv, to what create_from_brain reads")
+    brain.add_argument("raw_dicom_dir", type=Path, help="folder with ID_<hex>.dcm, at any depth")
+    brain.add_argument("labels_csv", type=Path, help="RSNA's stage_2_train.csv")
+    brain.add_argument("out_dir", type=Path, help="new folder for PNG files and new_stage_2_train.csv")
+    brain.add_argument("--window", default="brain", help="brain, subdural, bone or stack (default: %(default)s)")
+    brain.add_argument("--image-size", type=int, default=128, metavar="N", help="pixels a side (default: %(default)s)")
+    brain.add_argument("--patient-ids", default="hash", help="hash them with a key, or keep them (default: hash)")
+    brain.add_argument("--key-file", type=Path, metavar="FILE", help="key for the hash; made if it does not exist")
+    brain.add_argument("--allow-burned-in", action="store_true", help="take images with text in their pixels, too")
+
+
+def add_video_command(add: Callable[[str, str], argparse.ArgumentParser]) -> None:
+    """Add create_from_video.
+
+    Args:
+        add: Makes a command from its name and a line of help.
+    """
+    video = add("create_from_video", "ultrasound clips (mp4, avi, gif, DICOM) to what create_from_folder reads")
+    video.add_argument("target_dir", help="folder of the frames; new or empty")
+    video.add_argument("raw_dir", help="folder with the clips, and a csv file if there is one")
+    for option, text in (
+        ("--csv", "table in RAW_DIR (default: the only csv file there, if any)"),
+        ("--path-column", "column that names the clips (default: clip, video, path, file, ...)"),
+        ("--patient-column", _HELP["patient_column"]),
+    ):
+        video.add_argument(option, default="", metavar="NAME", help=text)
+    video.add_argument(
+        "--labels", type=_names, default=(), metavar="NAME,...",
+        help="label columns, kept as they are (default: those that are half zeros and ones, or more)",
+    )  # fmt: skip
+    video.add_argument(
+        "--crop", default="none", metavar="MARGINS",
+        help="40, 8%%, or top,right,bottom,left to cut off; auto: keep what changes; none (default)",
+    )  # fmt: skip
+    video.add_argument("--every", type=int, default=1, metavar="K", help="take every K-th frame (default: 1)")
+    video.add_argument("--fps", type=float, default=0.0, metavar="N", help="take N frames a second (default: all)")
+    video.add_argument("--max-per-clip", type=int, default=0, metavar="N", help="at most N of a clip (default: all)")
+    video.add_argument(
+        "--drop-below", type=float, default=1.0, metavar="LEVELS",
+        help="drop a frame that differs less from the one before it, in grey levels; 0 drops none (default: 1)",
+    )  # fmt: skip
+    video.add_argument("--patient-ids", default="hash", help="of DICOM files: hash with a key, or keep (default: hash)")
+    video.add_argument("--key-file", metavar="FILE", help="key for the hash; made if it does not exist")
+    video.add_argument("--skip-damaged", action="store_true", help="leave out clips that cannot be read, and list them")
+    video.add_argument("--overwrite", action="store_true", help="replace finished frames, forget unfinished ones")
+
+
 def add_phantom_commands(add: Callable[[str, str], argparse.ArgumentParser]) -> None:
     """Add the built-in data.
 
@@ -71,7 +124,15 @@ def add_phantom_commands(add: Callable[[str, str], argparse.ArgumentParser]) -> 
         "--image-size", type=int, default=200, metavar="N", help="pixels a side, a multiple of 8 (default: 200)"
     )
     ecg.add_argument("--overwrite", action="store_true", help="replace another phantom")
-    for command in (chest, ecg):
+    lung = add("create_phantom_ultrasound", "made-up lung ultrasound with a table of findings, to try GAN_dcgan")
+    lung.add_argument("target_dir", type=Path, help="new or empty folder")
+    lung.add_argument("--patients", dest="num_patients", type=int, default=100, metavar="N", help="(default: 100)")
+    lung.add_argument("--clips", dest="num_clips", type=int, default=2, metavar="N", help="of a patient (default: 2)")
+    lung.add_argument("--frames", dest="num_frames", type=int, default=5, metavar="N", help="of a clip (default: 5)")
+    lung.add_argument("--image-size", type=int, default=128, metavar="N", help="pixels a side (default: 128)")
+    lung.add_argument("--form", default="png", help="png: frames; gif: clips, for create_from_video (default: png)")
+    lung.add_argument("--overwrite", action="store_true", help="replace another phantom")
+    for command in (chest, ecg, lung):
         command.add_argument(
             "--seed", type=app.non_negative_seed, default=0, metavar="N", help="of everything random (default: 0)"
         )

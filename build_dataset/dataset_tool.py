@@ -10,28 +10,20 @@ from medsynth.parallel import available_cpus
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line."""
     # Here, since worker processes load this script, too.
-    from build_dataset.command_line import add_create_commands, add_phantom_commands, add_workers
+    from build_dataset import command_line
 
     parser = app.parser("Turn raw images into datasets: records at every resolution, labels and csv files.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    add_create_commands(commands)
+    command_line.add_create_commands(commands)
 
     def add(name: str, text: str) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
-        add_workers(command)
+        command_line.add_workers(command)
         return command
 
-    brain = add("prepare_brain", "RSNA's head CT, DICOM and csv, to what create_from_brain reads")
-    brain.add_argument("raw_dicom_dir", type=Path, help="folder with ID_<hex>.dcm, at any depth")
-    brain.add_argument("labels_csv", type=Path, help="RSNA's stage_2_train.csv")
-    brain.add_argument("out_dir", type=Path, help="new folder for PNG files and new_stage_2_train.csv")
-    brain.add_argument("--window", default="brain", help="brain, subdural, bone or stack (default: %(default)s)")
-    brain.add_argument("--image-size", type=int, default=128, metavar="N", help="pixels a side (default: %(default)s)")
-    brain.add_argument("--patient-ids", default="hash", help="hash them with a key, or keep them (default: hash)")
-    brain.add_argument("--key-file", type=Path, metavar="FILE", help="key for the hash; made if it does not exist")
-    brain.add_argument("--allow-burned-in", action="store_true", help="take images with text in their pixels, too")
-
-    add_phantom_commands(add)
+    command_line.add_brain_command(add)
+    command_line.add_video_command(add)
+    command_line.add_phantom_commands(add)
     verify = add("verify", "check a dataset for damage and for patients or copies in two splits; draw it")
     verify.add_argument("target_dir", type=Path, help="a dataset, or a folder with several")
     app.add_leak_option(verify)
@@ -53,6 +45,14 @@ def main(arguments: argparse.Namespace) -> None:
         from medsynth.data.phantom_ecg import create_phantom_ecg
 
         print(create_phantom_ecg(**settings, num_workers=num_workers))
+    elif command == "create_phantom_ultrasound":
+        from medsynth.data.phantom_ultrasound import create_phantom_ultrasound
+
+        print(create_phantom_ultrasound(**settings, num_workers=num_workers))
+    elif command == "create_from_video":
+        from build_dataset.video import create_from_video, format_result
+
+        print(format_result(create_from_video(**settings, num_workers=num_workers)))
     elif command == "prepare_brain":
         from build_dataset.prepare_brain import format_summary, prepare_brain
 

@@ -38,6 +38,8 @@ from medsynth.files import require_folder
 NO_FINDING = "No Finding"
 PATH_NAMES = ("path", "image", "imagepath", "imagefile", "imagename", "file", "filename", "filepath", "img")
 PATIENT_NAMES = ("patient", "patientid", "subject", "subjectid", "person", "group", "groupid")
+# Columns that number the frames of a clip: never a label, though those of short clips hold zeros and ones alone.
+FRAME_NAMES = ("frame", "framenumber", "nframes", "numframes", "fps", "time", "times", "seconds")
 
 
 @dataclass(frozen=True)
@@ -112,20 +114,20 @@ class FolderSource:
         """
         if self.missing_labels not in MISSING_RULES:
             raise UsageError(f"--missing-labels is one of {', '.join(MISSING_RULES)}.", received=self.missing_labels)
-        table = read_table(self._find_table(require_folder(Path(raw_dir), "images and a csv file")))
-        path_column = _find_column(table, self.path_column, PATH_NAMES, "--path-column")
+        table = read_table(find_table(require_folder(Path(raw_dir), "images and a csv file"), self.csv))
+        path_column = find_column(table, self.path_column, PATH_NAMES, "--path-column")
         if path_column is None:
             raise DataError(
                 f"Which column names the images? Say so with --path-column, or call it {PATH_NAMES[0]}.",
                 received=f"columns {listed(table.names)}",
                 path=table.path,
             )
-        patient_column = _find_column(table, self.patient_column, PATIENT_NAMES, "--patient-column")
+        patient_column = find_column(table, self.patient_column, PATIENT_NAMES, "--patient-column")
         label_columns = self._label_columns(table, (path_column, patient_column))
-        files = _read_files(table, path_column, raw_dir)
+        files = read_files(table, path_column, raw_dir)
         patients = files
         if patient_column is not None:
-            patients = without_decimals(_read_names(table, patient_column, "a patient"))
+            patients = without_decimals(read_names(table, patient_column, "a patient"))
         names, labels = self._read_labels(table, label_columns)
         kept = np.flatnonzero(~np.isnan(labels).any(axis=1))
         if len(kept) == 0:
@@ -160,19 +162,6 @@ class FolderSource:
             patients_known=patient_column is not None,
         )
 
-    def _find_table(self, folder: Path) -> Path:
-        if self.csv:
-            return folder / self.csv
-        # A hidden one is what macOS leaves beside a file on other disks.
-        found = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".csv" and path.name[0] != ".")
-        if len(found) != 1:
-            raise DataError(
-                "One csv file with images, patients and labels was expected here; say which with --csv.",
-                received=listed([path.name for path in found]) or "no csv file",
-                path=folder,
-            )
-        return found[0]
-
     def _label_columns(self, table: TextTable, taken: Sequence[str | None]) -> list[str]:
         """Return the columns that hold labels.
 
@@ -180,18 +169,7 @@ class FolderSource:
             UsageError: --labels names a column twice, or one that is something else.
             DataError: --labels names no column, or none looks like a label.
         """
-        unknown = [name for name in self.labels if not name or name not in table.names]
-        if unknown:
-            raise DataError(
-                f"--labels names columns of the table; {listed(unknown)} is none.",
-                received=f"columns {listed(table.names)}",
-                path=table.path,
-            )
-        if len(set(self.labels)) < len(self.labels) or set(self.labels) & set(taken):
-            raise UsageError(
-                "--labels names a column once, and neither the images nor the patients.", received=listed(self.labels)
-            )
-        columns = list(self.labels) or self._columns_of_zeros_and_ones(table, taken)
+        columns = label_columns(table, self.labels, taken)
         if not columns:
             raise DataError(
                 "A column of zeros and ones was expected for each label; name the columns with --labels (one of "
@@ -199,27 +177,6 @@ class FolderSource:
                 received=f"columns {listed(table.names)}",
                 path=table.path,
             )
-        return columns
-
-    def _columns_of_zeros_and_ones(self, table: TextTable, taken: Sequence[str | None]) -> list[str]:
-        """Return the columns that are labels by what they hold.
-
-        Raises:
-            DataError: One of them holds another value, or has no name.
-        """
-        columns = []
-        for number, (name, cells) in enumerate(zip(table.names, table.cells.T, strict=True), start=1):
-            if name in taken or not is_label(cells) or (not name and _counts_rows(cells)):
-                continue
-            if not name:
-                raise DataError(
-                    f"Column {number} holds zeros and ones, and has no name in line 1: a label needs one. Name it, or "
-                    "choose the label columns with --labels.",
-                    received=f"columns {listed(table.names)}",
-                    path=table.path,
-                )
-            refuse_other_values(table, f"column {name!r}", cells)
-            columns.append(name)
         return columns
 
     def _read_labels(self, table: TextTable, columns: Sequence[str]) -> tuple[tuple[str, ...], Labels]:
@@ -243,7 +200,78 @@ class FolderSource:
         return names, np.concatenate([values for _, values in parts], axis=1)
 
 
-def _find_column(table: TextTable, wanted: str, usual: Sequence[str], option: str) -> str | None:
+def find_table(folder: Path, csv: str) -> Path:
+    """Return the table of this name in a folder, or the only one there where no name is given.
+
+    Raises:
+        DataError: There is none, or there are several.
+    """
+    if csv:
+        return folder / csv
+    found = tables_in(folder)
+    if len(found) != 1:
+        raise DataError(
+            "One csv file with images, patients and labels was expected here; say which with --csv.",
+            received=listed([path.name for path in found]) or "no csv file",
+            path=folder,
+        )
+    return found[0]
+
+
+def tables_in(folder: Path) -> list[Path]:
+    """Return the csv files of a folder, but for hidden ones, which macOS leaves beside a file on other disks."""
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() == ".csv" and path.name[0] != ".")
+
+
+def label_columns(table: TextTable, wanted: Sequence[str], taken: Sequence[str | None]) -> list[str]:
+    """Return the label columns that are wanted, or else those of zeros and ones.
+
+    Args:
+        table: With the columns.
+        wanted: --labels; empty: those that look like labels.
+        taken: Columns that are something else.
+
+    Raises:
+        UsageError: --labels names a column twice, or one that is taken.
+        DataError: --labels names no column, or one that looks like a label holds another value.
+    """
+    unknown = [name for name in wanted if not name or name not in table.names]
+    if unknown:
+        raise DataError(
+            f"--labels names columns of the table; {listed(unknown)} is none.",
+            received=f"columns {listed(table.names)}",
+            path=table.path,
+        )
+    if len(set(wanted)) < len(wanted) or set(wanted) & set(taken):
+        raise UsageError(
+            "--labels names a column once, and neither the images nor the patients.", received=listed(wanted)
+        )
+    return list(wanted) or columns_of_zeros_and_ones(table, taken)
+
+
+def columns_of_zeros_and_ones(table: TextTable, taken: Sequence[str | None]) -> list[str]:
+    """Return the columns that are labels by what they hold.
+
+    Raises:
+        DataError: One of them holds another value, or has no name.
+    """
+    columns = []
+    for number, (name, cells) in enumerate(zip(table.names, table.cells.T, strict=True), start=1):
+        if name in taken or _letters(name) in FRAME_NAMES or not is_label(cells) or (not name and _counts_rows(cells)):
+            continue
+        if not name:
+            raise DataError(
+                f"Column {number} holds zeros and ones, and has no name in line 1: a label needs one. Name it, or "
+                "choose the label columns with --labels.",
+                received=f"columns {listed(table.names)}",
+                path=table.path,
+            )
+        refuse_other_values(table, f"column {name!r}", cells)
+        columns.append(name)
+    return columns
+
+
+def find_column(table: TextTable, wanted: str, usual: Sequence[str], option: str) -> str | None:
     """Return the header that is asked for, or the first that has a usual name; None where there is none."""
     if wanted:
         if wanted not in table.names:
@@ -253,11 +281,15 @@ def _find_column(table: TextTable, wanted: str, usual: Sequence[str], option: st
                 path=table.path,
             )
         return wanted
-    plain = {re.sub(r"[^a-z]", "", name.lower()): name for name in reversed(table.names)}
+    plain = {_letters(name): name for name in reversed(table.names)}
     return next((plain[name] for name in usual if name in plain), None)
 
 
-def _read_names(table: TextTable, column: str, what: str) -> Cells:
+def _letters(name: str) -> str:
+    return re.sub(r"[^a-z]", "", name.lower())
+
+
+def read_names(table: TextTable, column: str, what: str) -> Cells:
     """Return the cells of a column that names something, [N]."""
     names = stripped(table.column(column)).to_numpy(object)
     table.refuse(names == "", f"{what} is expected in column {column!r}", names)
@@ -265,12 +297,12 @@ def _read_names(table: TextTable, column: str, what: str) -> Cells:
     return names
 
 
-def _read_files(table: TextTable, column: str, raw_dir: str) -> Cells:
+def read_files(table: TextTable, column: str, raw_dir: str) -> Cells:
     """Return the images' files below the folder, each in its shortest form, [N].
 
     Shortest, since the same file under two names (`a.png`, `./a.png`) could come into two splits.
     """
-    names = _read_names(table, column, "an image")
+    names = read_names(table, column, "an image")
     folder = os.path.abspath(raw_dir)
     files = np.array([_below(folder, name) for name in names], object)
     is_outside = np.array([re.match(r"\.\.?(/|$)|[A-Za-z]:/", file) is not None for file in files], bool)

@@ -6,24 +6,21 @@ medsynth.data.dicom_header. Windows are in Hounsfield units.
 
 import contextlib
 import csv
-import hashlib
-import hmac
 import itertools
 import os
-import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from build_dataset.brain import IMAGE_ID, TABLE_NAME, TYPES
 from build_dataset.brain_slices import WINDOWS, Outcome, SliceTask, prepare_slices
+from build_dataset.patient_keys import PATIENT_IDS, hashed, keep_key, no_key, read_or_make_key
 from build_dataset.rsna_labels import SliceLabels, read_stage_2_labels
 from build_dataset.writing import require_resolution
 from medsynth.data.wording import counted
 from medsynth.errors import DataError, RunFolderError, UsageError
 from medsynth.files import (
     atomic_path,
-    explained_writes,
     make_folder,
     read_json,
     remove_leftovers,
@@ -36,10 +33,6 @@ from medsynth.progress import Progress
 
 SETTINGS_NAME = "prepare_brain.json"
 REPORT_NAME = "prepare_brain_report.csv"
-
-PATIENT_IDS = ("hash", "keep")
-KEY_BYTES = 32
-_HASH_DIGITS = 16  # two of a million patients share a hash with probability 3e-8
 
 _FORM_VERSION = 1
 _SLICES_PER_TASK = 16
@@ -95,7 +88,7 @@ def prepare_brain(
     require_folder(raw, "the DICOM files ID_<hex>.dcm")
     if out.is_relative_to(raw.resolve()):
         raise UsageError("The images must not be written into the folder of the DICOM files.", received=out)
-    key = _read_or_make_key(key_file, out) if patient_ids == "hash" else _no_key(key_file)
+    key = read_or_make_key(key_file, out) if patient_ids == "hash" else no_key(key_file)
     labels = read_stage_2_labels(table_path)
     found, num_not_named = _find_slices(raw, labels.images)
     settings = {
@@ -103,13 +96,13 @@ def prepare_brain(
         "window": window,
         "image_size": image_size,
         "patient_ids": patient_ids,
-        "key_check": _hash(key, "which key is this") if key else None,
+        "key_check": hashed(key, "which key is this") if key else None,
         "allow_burned_in": allow_burned_in,
         "labels_csv_sha256": sha256_of(table_path),
     }
     is_begun = _is_begun(out, settings)
     if key_file is not None:
-        _keep_key(Path(key_file), key)
+        keep_key(Path(key_file), key)
     if not is_begun:
         write_json(out / SETTINGS_NAME, settings)
 
@@ -134,7 +127,7 @@ def prepare_brain(
             received="no slice",
             path=named[first],
         )
-    patients = {image: _hash(key, outcome.patient) if key else outcome.patient for image, outcome in outcomes.items()}
+    patients = {image: hashed(key, outcome.patient) if key else outcome.patient for image, outcome in outcomes.items()}
     _write_table(out / TABLE_NAME, labels, patients, failed)
     return {
         "images": len(outcomes) - len(failed),
@@ -205,61 +198,6 @@ def _find_slices(raw: Path, images: Sequence[str]) -> tuple[dict[str, Path], int
 
 def _refuse_folder(error: OSError) -> None:
     raise DataError("The folder cannot be read.", received=error.strerror, path=error.filename) from None
-
-
-# Patients' ids.
-
-
-def _no_key(key_file: str | Path | None) -> bytes:
-    if key_file is not None:
-        raise UsageError("--key-file is for --patient-ids hash.", received="--patient-ids keep")
-    return b""
-
-
-def _read_or_make_key(key_file: str | Path | None, out: Path) -> bytes:
-    """Return the key in `key_file`, or a new one that is not written yet.
-
-    Raises:
-        UsageError: No file is named, it is in `out`, or holds something else.
-    """
-    if key_file is None:
-        raise UsageError(
-            "--patient-ids hash needs --key-file: a file outside the output folder, made if it does not exist, "
-            "to be kept secret. Where the ids are pseudonyms already, as in RSNA's data, give --patient-ids keep.",
-            received="no --key-file",
-        )
-    path = Path(key_file)
-    if path.resolve().is_relative_to(out):
-        raise UsageError("The key must not lie in the output folder, where it could be shared.", received=path)
-    try:
-        with path.open("rb") as file:
-            key = file.read(KEY_BYTES + 1)
-    except FileNotFoundError:
-        return secrets.token_bytes(KEY_BYTES)
-    except OSError as error:
-        raise UsageError(f"--key-file {path} cannot be read.", received=error.strerror) from None
-    if len(key) != KEY_BYTES:
-        size = "more" if len(key) > KEY_BYTES else f"{len(key)} bytes"
-        raise UsageError(f"--key-file {path} must hold {KEY_BYTES} random bytes, or not exist yet.", received=size)
-    return key
-
-
-def _keep_key(path: Path, key: bytes) -> None:
-    """Write a new key, readable by its owner alone; a file that is there is left as it is."""
-    make_folder(path.resolve().parent)
-    # Not through a temporary name: a key that another process has written meanwhile must survive.
-    with explained_writes(path), contextlib.suppress(FileExistsError):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(descriptor, "wb") as file:
-            file.write(key)
-            file.flush()
-            os.fsync(descriptor)
-    if path.read_bytes() != key:
-        raise RunFolderError("Another process made this key; run the same command again.", received="a key", path=path)
-
-
-def _hash(key: bytes, text: str) -> str:
-    return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()[:_HASH_DIGITS]
 
 
 # The output folder.

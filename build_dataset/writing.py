@@ -11,7 +11,7 @@ import importlib.metadata
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -66,8 +66,20 @@ def require_resolution(image_size: int) -> int:
     return image_size.bit_length() - 1
 
 
-def require_free_target(target: Path, overwrite: bool) -> None:
+def require_free_target(
+    target: Path,
+    overwrite: bool,
+    *,
+    description_name: str = DESCRIPTION_NAME,
+    other_names: Collection[str] = (),
+) -> None:
     """Refuse a target folder that holds anything, but for a finished dataset that may be overwritten.
+
+    Args:
+        target: The folder.
+        overwrite: Whether a dataset there may be replaced.
+        description_name: The file by which a finished dataset is known.
+        other_names: What may lie in its folder beside that, the manifest and the splits.
 
     Raises:
         RunFolderError: Says what is there and what to do.
@@ -85,20 +97,25 @@ def require_free_target(target: Path, overwrite: bool) -> None:
     entries = sorted(entry.name for entry in target.iterdir()) if is_folder else []
     if not entries:
         return
-    if DESCRIPTION_NAME not in entries:
+    if description_name not in entries:
         raise RunFolderError(
             "An empty or new folder was expected here; choose another one, or empty it.",
             received=", ".join(entries[:4]),
             path=target,
         )
-    description = read_json(target / DESCRIPTION_NAME)
+    description = read_json(target / description_name)
     if not overwrite:
         raise RunFolderError(
             "This folder holds a finished dataset; choose another folder, or replace it with --overwrite.",
             received=f"a dataset made by {description.get('command')}",
             path=target,
         )
-    own = {DESCRIPTION_NAME, MANIFEST_NAME, *(Path(folder).parts[0] for folder in description.get("splits", {}))}
+    own = {
+        description_name,
+        MANIFEST_NAME,
+        *other_names,
+        *(Path(folder).parts[0] for folder in description.get("splits", {})),
+    }
     others = [entry for entry in entries if entry not in own and not entry.startswith(_AUDIT_PICTURES)]
     if others:
         raise RunFolderError(
@@ -147,7 +164,7 @@ def write_dataset(
     make_folder(target.parent)
     remove_leftovers(target)
     building = target.with_name(f".{target.name}.building")
-    with _claimed(building, _fingerprint(splits, description), options.overwrite):
+    with claimed(building, _fingerprint(splits, description), options.overwrite):
         folders = tuple(make_folder(building / folder) for folder in splits)
         if not options.labels_only:
             layout = Layout(folders, form, resolution_log2)
@@ -161,13 +178,23 @@ def write_dataset(
             write_label_table(folder, rows.label_table())
             write_patients(folder, rows.patients)
         write_json(building / DESCRIPTION_NAME, description)
-        _put_in_place(building, target)
+        put_in_place(building, target)
     return description
 
 
 @contextlib.contextmanager
-def _claimed(building: Path, plan: dict[str, Any], forget: bool) -> Iterator[None]:
-    """Hold the folder of an unfinished dataset alone, after a check that it is this very one."""
+def claimed(building: Path, plan: dict[str, Any], forget: bool, worth_keeping: str = "*.tfrecords") -> Iterator[None]:
+    """Hold the folder of an unfinished dataset alone, after a check that it is this very one.
+
+    Args:
+        building: The folder.
+        plan: All that the result depends on, as JSON gives it back.
+        forget: Clear what another command left.
+        worth_keeping: Name of the files that a failed build is kept for.
+
+    Raises:
+        RunFolderError: Another process holds it, or it was begun with another plan.
+    """
     descriptor = os.open(make_folder(building), os.O_RDONLY)
     try:
         try:
@@ -195,7 +222,7 @@ def _claimed(building: Path, plan: dict[str, Any], forget: bool) -> Iterator[Non
             write_json(plan_path, plan)
             yield
         except BaseException:
-            if not any(building.rglob("*.tfrecords")):
+            if not any(building.rglob(worth_keeping)):
                 shutil.rmtree(building, ignore_errors=True)  # nothing in it is worth keeping
             raise
     finally:
@@ -259,7 +286,7 @@ def _remark_on_what_is_kept() -> Iterator[None]:
         ) from error
 
 
-def _put_in_place(building: Path, target: Path) -> None:
+def put_in_place(building: Path, target: Path) -> None:
     """Give the finished dataset its name, in place of an older one."""
     with explained_writes(target):
         (building / _PLAN_NAME).unlink()

@@ -1,12 +1,14 @@
-"""DICOM files to pixels: one grey image per file, read so that a hostile or broken file does no harm.
+"""DICOM files to pixels: a grey image or a clip per file, read so that a hostile or broken file does no harm.
 
 The declared size is checked before anything is decoded, for compressed files a second time in the
 codestream. What is read of a header, and how it is kept from messages: medsynth.data.dicom_header.
 Section numbers are those of DICOM PS3.3 unless another part is named.
 """
 
+import contextlib
 import re
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,8 +78,12 @@ class DicomSlice:
         """Return the image with the header's window, or its full range where there is none; see `shown`."""
         if self.header.window is not None:
             return self.shown(*self.header.window)
+        return self.shown_from(float(self.values.min()), float(self.values.max()))
+
+    def shown_from(self, black: float, white: float) -> npt.NDArray[np.float64]:
+        """Return the image with these values as black and white, float64 [H, W] in [0, 1]; see `shown`."""
         values = self.values.astype(np.float64)
-        return self._as_displayed((values - values.min()) / (np.ptp(values) or 1.0))
+        return self._as_displayed(np.clip((values - black) / ((white - black) or 1.0), 0.0, 1.0))
 
     def _as_displayed(self, grey: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         grey = 1 - grey if self.header.is_inverted else grey
@@ -108,6 +114,17 @@ def read_header(path: Path) -> DicomHeader:
     """
     with failures_named(path):
         return parse_header(read_elements(path, with_pixels=False))
+
+
+def read_clip_header(path: Path) -> DicomHeader:
+    """Read and check the header of a file of one or more frames; its pixels are not touched.
+
+    Raises:
+        DataError: No DICOM file, or one that cannot be read here; names the file.
+    """
+    with failures_named(path):
+        dataset = read_elements(path, with_pixels=False, is_clip=True)
+        return parse_header(dataset, is_clip=True)
 
 
 def read_slice(path: Path) -> DicomSlice:
@@ -143,8 +160,71 @@ def read_grey_dicom(path: Path) -> npt.NDArray[np.float64]:
         return _rescale(header, pixels).shown_by_header()
 
 
-def _decode(dataset: Dataset, header: DicomHeader) -> npt.NDArray[Any]:
-    """Return the stored values, [H, W] or, for colour, RGB [H, W, 3]; unused bits are left as they are."""
+class DicomClip:
+    """A file of one or more frames, decoded one at a time.
+
+    Args:
+        path: The file.
+
+    Raises:
+        DataError: As for `read_grey_dicom`, but for several frames.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with failures_named(path):
+            self._dataset = read_elements(path, with_pixels=True, is_clip=True)
+            if len(self._dataset) == 0:  # what pydicom gives where compressed pixels have no end
+                raise DataError("The pixel data is cut off; put a whole copy in its place.", received="no element")
+            self.header = parse_header(self._dataset, is_clip=True)
+            self._black_and_white = self._find_range()
+
+    def frame(self, number: int) -> npt.NDArray[np.uint8]:
+        """Return frame `number` (from 0), uint8 [H, W], or RGB [H, W, 3].
+
+        Grey is shown with the header's window; without one, 8 bits as they are stored, and more from the lowest to the
+        highest value of the whole clip, so that one grey means the same in every frame.
+
+        Raises:
+            DataError: Damaged or cut off; names the file and the frame.
+        """
+        with failures_named(self.path), _frame_named(number, self.header):
+            pixels = _decode(self._dataset, self.header, number)
+            if self.header.is_colour:
+                return pixels
+            image = _rescale(self.header, pixels)
+            grey = (
+                image.shown_by_header() if self._black_and_white is None else image.shown_from(*self._black_and_white)
+            )
+            return (255 * grey + 0.5).astype(np.uint8)
+
+    def _find_range(self) -> tuple[float, float] | None:
+        """Return the values that are black and white, or None where the header says so or there is colour."""
+        header = self.header
+        if header.is_colour or header.window is not None:
+            return None
+        if header.bits_stored <= 8 and not header.is_signed:
+            return header.intercept, header.intercept + header.slope * (2**header.bits_stored - 1)
+        ends = []
+        for number in range(header.num_frames):
+            with _frame_named(number, header):
+                values = _rescale(header, _decode(self._dataset, header, number)).values
+            ends.append((float(values.min()), float(values.max())))
+        return min(low for low, _ in ends), max(high for _, high in ends)
+
+
+@contextlib.contextmanager
+def _frame_named(number: int, header: DicomHeader) -> Iterator[None]:
+    """Put the frame in front of what is wrong with it."""
+    try:
+        yield
+    except DataError as error:
+        place = f"Frame {number + 1} of {header.num_frames}: {error.expected}"
+        raise DataError(place if header.num_frames > 1 else error.expected, received=error.received) from None
+
+
+def _decode(dataset: Dataset, header: DicomHeader, number: int = 0) -> npt.NDArray[Any]:
+    """Return the stored values of a frame, [H, W] or, for colour, RGB [H, W, 3]; unused bits are left as they are."""
     content = dataset.get("PixelData")
     if not content:
         raise DataError("The file has no pixel data, or ends before it.", received="nothing")
@@ -161,10 +241,12 @@ def _decode(dataset: Dataset, header: DicomHeader) -> npt.NDArray[Any]:
     options: dict[str, Any] = {} if syntax in JPEG_2000 else {"correct_unused_bits": False}
     try:
         if syntax in _PLUGINS:
-            _require_declared_size(header, get_frame(content, 0, number_of_frames=1))
+            _require_declared_size(header, get_frame(content, number, number_of_frames=header.num_frames))
         with warnings.catch_warnings(record=True) as remarks:
             warnings.simplefilter("always")
-            pixels, _ = decoder.as_array(dataset, index=0, raw=not header.is_colour, decoding_plugin=plugin, **options)
+            pixels, _ = decoder.as_array(
+                dataset, index=number, raw=not header.is_colour, decoding_plugin=plugin, **options
+            )
         _require_no_more_runs(header, [str(remark.message) for remark in remarks])
     except (DataError, KeyboardInterrupt, SystemExit):
         raise
@@ -184,7 +266,7 @@ def _require_all_bytes(header: DicomHeader, content: bytes) -> None:
     """
     num_bytes = len(content)
     num_samples = {"YBR_FULL_422": 2, "MONOCHROME1": 1, "MONOCHROME2": 1}.get(header.photometric, 3)
-    expected = header.rows * header.columns * num_samples * header.bits_allocated // 8
+    expected = header.rows * header.columns * num_samples * header.num_frames * header.bits_allocated // 8
     if num_bytes < expected:
         raise DataError(
             "The pixel data is cut off; put a whole copy in its place.", received=f"{num_bytes:,} of {expected:,} bytes"

@@ -6,6 +6,7 @@ another part is named (https://dicom.nema.org/medical/dicom/current/output/html/
 """
 
 import contextlib
+import itertools
 import logging
 import math
 import warnings
@@ -21,6 +22,7 @@ from pydicom.multival import MultiValue
 from medsynth.errors import DataError
 
 LARGEST_FILE_BYTES = 256 * 2**20
+LARGEST_CLIP_FILE_BYTES = 2 * 2**30  # multi-frame, of which one frame is decoded at a time
 LARGEST_IMAGE_BYTES = 128 * 2**20  # decoded; a mammogram of 6000 x 4700 pixels has 56 MB
 
 GREY = ("MONOCHROME1", "MONOCHROME2")
@@ -37,7 +39,8 @@ _ELEMENTS = (
     *("Modality", "PatientID", "BurnedInAnnotation", "SamplesPerPixel", "PhotometricInterpretation"),
     *("PlanarConfiguration", "NumberOfFrames", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit"),
     *("PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit", "WindowCenter", "WindowWidth"),
-    *("RescaleIntercept", "RescaleSlope", "PixelData"),
+    *("RescaleIntercept", "RescaleSlope", "FrameTime", "FrameTimeVector", "CineRate", "RecommendedDisplayFrameRate"),
+    "PixelData",
 )
 _PREFIX_OFFSET, _PREFIX = 128, b"DICM"  # PS3.10 section 7.1
 
@@ -63,6 +66,8 @@ class DicomHeader:
         is_ct: Whether the modality is CT.
         patient_id: Stripped; empty where there is none.
         has_burned_in_annotation: Whether the header says that text is part of the pixels.
+        num_frames: Images in the file, one after the other in time.
+        seconds: When each frame of a clip was taken, from the first on, or None where that is not known.
     """
 
     transfer_syntax: uid.UID
@@ -80,6 +85,8 @@ class DicomHeader:
     is_ct: bool
     patient_id: str
     has_burned_in_annotation: bool
+    num_frames: int = 1
+    seconds: tuple[float, ...] | None = None
 
     @property
     def is_colour(self) -> bool:
@@ -132,12 +139,13 @@ def failures_named(path: Path) -> Iterator[None]:
         log.propagate = propagates
 
 
-def read_elements(path: Path, *, with_pixels: bool) -> pydicom.FileDataset:
+def read_elements(path: Path, *, with_pixels: bool, is_clip: bool = False) -> pydicom.FileDataset:
     """Read the elements of `_ELEMENTS`, after the checks that need no parsing."""
+    largest_bytes = LARGEST_CLIP_FILE_BYTES if is_clip else LARGEST_FILE_BYTES
     if not path.is_file():
         raise DataError("A DICOM file was expected here.", received="a folder" if path.is_dir() else "no such file")
-    if (num_bytes := path.stat().st_size) > LARGEST_FILE_BYTES:
-        raise DataError(f"DICOM files of at most {LARGEST_FILE_BYTES:,} bytes are read.", received=f"{num_bytes:,}")
+    if (num_bytes := path.stat().st_size) > largest_bytes:
+        raise DataError(f"DICOM files of at most {largest_bytes:,} bytes are read.", received=f"{num_bytes:,}")
     with path.open("rb") as file:
         start = file.read(_PREFIX_OFFSET + len(_PREFIX))
     if start[_PREFIX_OFFSET:] != _PREFIX:
@@ -159,8 +167,12 @@ def _require_known_syntax(syntax: Any) -> None:
     )
 
 
-def parse_header(dataset: pydicom.FileDataset) -> DicomHeader:
+def parse_header(dataset: pydicom.FileDataset, *, is_clip: bool = False) -> DicomHeader:
     """Check what the pixels depend on, the declared size first.
+
+    Args:
+        dataset: As from `read_elements`.
+        is_clip: There may be several frames, which are decoded one at a time.
 
     Raises:
         DataError: The first element that is missing, absurd or not supported.
@@ -169,13 +181,13 @@ def parse_header(dataset: pydicom.FileDataset) -> DicomHeader:
     num_samples = _whole(dataset, "SamplesPerPixel", (1, 3))
     bits_allocated = _whole(dataset, "BitsAllocated", (8, 16, 32))
     num_frames = _whole(dataset, "NumberOfFrames", range(1, 2**31), default=1)
-    num_bytes = rows * columns * num_samples * num_frames * bits_allocated // 8
+    num_bytes = rows * columns * num_samples * (1 if is_clip else num_frames) * bits_allocated // 8
     if num_bytes > LARGEST_IMAGE_BYTES:
         raise DataError(
             f"Images of at most {LARGEST_IMAGE_BYTES:,} bytes are decoded.",
             received=f"{num_bytes:,} bytes declared ({num_frames} frames of {rows} x {columns})",
         )
-    if num_frames != 1:
+    if num_frames != 1 and not is_clip:
         raise DataError("One image per file was expected.", received=f"a multi-frame file of {num_frames} frames")
     bits_stored = _whole(dataset, "BitsStored", range(1, bits_allocated + 1))
     _whole(dataset, "HighBit", (bits_stored - 1,), default=bits_stored - 1)
@@ -202,7 +214,26 @@ def parse_header(dataset: pydicom.FileDataset) -> DicomHeader:
         is_ct=_text(dataset, "Modality").upper() == "CT",
         patient_id=_text(dataset, "PatientID"),
         has_burned_in_annotation=_text(dataset, "BurnedInAnnotation").upper() == "YES",
+        num_frames=num_frames,
+        seconds=_frame_seconds(dataset, num_frames) if is_clip else None,
     )
+
+
+def _frame_seconds(dataset: pydicom.FileDataset, num_frames: int) -> tuple[float, ...] | None:
+    """Return when each frame was taken: by the times between them (ms) or by a rate, or None where there is neither.
+
+    Section C.7.6.5 (Cine), and 0008,2144 of section C.7.6.5.1.
+    """
+    vector = _element(dataset, "FrameTimeVector")
+    steps = [_number(value) for value in vector] if isinstance(vector, MultiValue) else []
+    if len(steps) == num_frames and all(math.isfinite(step) and step >= 0 for step in steps):
+        return tuple(value / 1000 for value in itertools.accumulate([0.0, *steps[1:]]))
+    period = _number(_element(dataset, "FrameTime")) / 1000
+    rates = [_number(_element(dataset, name)) for name in ("CineRate", "RecommendedDisplayFrameRate")]
+    for seconds in (period, *(1 / rate for rate in rates if rate > 0)):
+        if math.isfinite(seconds) and seconds > 0:
+            return tuple(seconds * frame for frame in range(num_frames))
+    return None
 
 
 def _element(dataset: pydicom.FileDataset, keyword: str) -> Any:

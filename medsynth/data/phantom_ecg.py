@@ -45,21 +45,14 @@ import numpy as np
 from PIL import Image
 
 from medsynth.data.phantom_ecg_drawing import MAX_SIZE, MIN_SIZE, SIZE_STEP, Heart, Picture, render
-from medsynth.errors import RunFolderError, UsageError
-from medsynth.files import (
-    atomic_path,
-    explained_writes,
-    make_folder,
-    read_json,
-    remove_leftovers,
-    write_json,
-    write_text,
-)
+from medsynth.data.phantom_folder import DESCRIPTION_NAME, is_finished
+from medsynth.errors import UsageError
+from medsynth.files import atomic_path, make_folder, remove_leftovers, write_json, write_text
 from medsynth.parallel import ordered_map, require_workers
 from medsynth.progress import Progress
 
 MAX_NUM_PATIENTS = 100_000  # pictures have numbers of five digits
-TABLE_NAME, IMAGES_NAME, SCHEMA_NAME, DESCRIPTION_NAME = "table.csv", "images", "schema.json", "phantom.json"
+TABLE_NAME, IMAGES_NAME, SCHEMA_NAME = "table.csv", "images", "schema.json"
 FORM_VERSION = 1  # raise it whenever the same arguments give other files
 SEPARATOR = ";"
 STENOSIS_THRESHOLD = 50  # percent
@@ -325,65 +318,10 @@ def _write_patients(task: tuple[Path, range, int, int]) -> list[tuple[str, ...]]
     return [patient.row for patient in patients]
 
 
-def _require_own_folder(folder: Path) -> dict[str, Any] | None:
-    """Return the description of the phantom in `folder`, or None where the folder is empty or missing.
-
-    Raises:
-        RunFolderError: It is a file or a mount point, or holds anything else.
-    """
-    with explained_writes(folder):
-        is_mount, is_folder, exists = folder.is_mount(), folder.is_dir(), folder.exists()
-    if is_mount or (exists and not is_folder):
-        found = "a mount point" if is_mount else "a file"
-        raise RunFolderError("A phantom needs a folder of its own; name a new one.", received=found, path=folder)
-    entries = sorted(entry.name for entry in folder.iterdir()) if is_folder else []
-    if not entries:
-        return None
-    description = read_json(folder / DESCRIPTION_NAME) if DESCRIPTION_NAME in entries else None
-    if not isinstance(description, dict) or "table_sha256" not in description:
-        raise RunFolderError(
-            "An empty or new folder was expected here; choose another one, or empty it.",
-            received=", ".join(entries[:4]),
-            path=folder,
-        )
-    return description
-
-
-def _is_whole(folder: Path, description: Mapping[str, Any]) -> bool:
-    """Return whether table and pictures are as they were written. A schema may have been edited."""
-    if not all((folder / name).is_file() for name in (TABLE_NAME, SCHEMA_NAME)):
-        return False
-    is_same = hashlib.sha256((folder / TABLE_NAME).read_bytes()).hexdigest() == description["table_sha256"]
-    pictures = (folder / IMAGES_NAME / f"ecg_{number:05d}.png" for number in range(description["num_patients"]))
-    return is_same and all(picture.is_file() and picture.stat().st_size > 0 for picture in pictures)
-
-
-def _is_finished(folder: Path, wanted: Mapping[str, Any], overwrite: bool) -> bool:
-    """Return whether `folder` already holds exactly this phantom.
-
-    Raises:
-        RunFolderError: It holds something else that may not be replaced.
-    """
-    found = _require_own_folder(folder)
-    if found is None:
-        return False
-    if overwrite:
-        own = {TABLE_NAME, IMAGES_NAME, SCHEMA_NAME, DESCRIPTION_NAME}
-        others = sorted(entry.name for entry in folder.iterdir() if entry.name not in own)
-        if others:
-            raise RunFolderError(
-                "--overwrite replaces a phantom, and this folder holds more than one; move the rest away.",
-                received=", ".join(others[:4]),
-                path=folder,
-            )
-        return False
-    hint = "This folder holds another phantom; choose another folder, or replace it with --overwrite."
-    differing = [f"{key} {found.get(key)}" for key in wanted if found.get(key) != wanted[key]]
-    if differing:
-        raise RunFolderError(hint, received=f"a phantom with {', '.join(differing)}", path=folder)
-    if not _is_whole(folder, found):
-        raise RunFolderError(hint, received="a phantom whose table or images were changed", path=folder)
-    return True
+def _files(folder: Path, description: Mapping[str, Any]) -> list[Path]:
+    """Return the schema, which may have been edited, and every picture."""
+    images = [folder / IMAGES_NAME / f"ecg_{number:05d}.png" for number in range(description["num_patients"])]
+    return [folder / SCHEMA_NAME, *images]
 
 
 def create_phantom_ecg(
@@ -422,7 +360,15 @@ def create_phantom_ecg(
     folder = data_dir.resolve()
     wanted = {"form_version": FORM_VERSION, "num_patients": num_patients, "seed": seed, "image_size": image_size}
     remove_leftovers(folder)
-    if _is_finished(folder, wanted, overwrite):
+    names = (IMAGES_NAME, SCHEMA_NAME)
+    if is_finished(
+        folder,
+        wanted,
+        overwrite,
+        table_name=TABLE_NAME,
+        other_names=names,
+        pictures=lambda found: _files(folder, found),
+    ):
         return data_dir
     numbers = range(num_patients)
     tasks = [numbers[first : first + _PATIENTS_PER_TASK] for first in range(0, num_patients, _PATIENTS_PER_TASK)]
