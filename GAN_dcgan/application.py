@@ -11,7 +11,7 @@ from GAN_dcgan.frames import FrameList, find_frames
 from GAN_dcgan.loss import DcganLoss
 from GAN_dcgan.networks import Discriminator, Generator
 from GAN_dcgan.observer import Observer
-from medsynth.config import override
+from medsynth.config import choose_preset, override
 from medsynth.data.manifest import DataReport
 from medsynth.data.tfrecords import available_resolutions
 from medsynth.data.training_images import TrainingImages
@@ -35,11 +35,29 @@ def build_networks(
     }
     networks = (
         Generator(**size, features=network.generator_features, latent_size=network.latent_size, name="generator"),
-        Discriminator(**size, features=network.discriminator_features, name="discriminator"),
+        Discriminator(
+            **size,
+            features=network.discriminator_features,
+            num_levels=network.discriminator_levels,
+            norm=network.discriminator_norm,
+            head=network.head,
+            stddev_group_size=network.stddev_group_size,
+            name="discriminator",
+        ),
     )
     for built in networks:
         built.build()
     return networks
+
+
+def build_loss(config: DcganConfig) -> DcganLoss:
+    """Build the losses.
+
+    Raises:
+        UsageError: Settings do not go together.
+    """
+    config.require_sense()
+    return DcganLoss(config.loss)
 
 
 # As far as it does not depend on what it is trained on.
@@ -47,7 +65,7 @@ APPLICATION = GanApplication(
     name="DCGAN",
     presets=lambda resolution: presets(resolution, num_frames=1),
     build_networks=build_networks,
-    build_loss=lambda _: DcganLoss(),
+    build_loss=build_loss,
     generator_classes={"Generator": Generator},
     group_size=1,
     observer=Observer,
@@ -69,10 +87,13 @@ def application_for(arguments: argparse.Namespace) -> GanApplication:
     for note in source.notes:
         print(note)
     epochs = PUBLISHED_EPOCHS if arguments.epochs is None else arguments.epochs
+    offered = presets(arguments.resolution, source.num_images, epochs)
+    config = override(choose_preset(offered, arguments.preset), arguments.overrides)
     return dataclasses.replace(
         APPLICATION,
-        presets=lambda resolution: presets(resolution, source.num_images, epochs),
+        presets=lambda _: offered,
         open_data=source.open,
+        group_size=config.network.stddev_group_size,
     )
 
 

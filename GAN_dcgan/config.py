@@ -1,8 +1,10 @@
-"""Settings of the DCGAN: the published table."""
+"""Settings of the DCGAN: the published table, and one against its collapse."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+from GAN_dcgan.loss import LossConfig
+from GAN_dcgan.networks import FIRST_SIZE, DiscriminatorNorm, Head
 from medsynth.config import require_range
 from medsynth.errors import UsageError
 from medsynth.gan.schedule import ScheduleConfig
@@ -13,6 +15,7 @@ from medsynth.gan.trainer import TrainerConfig
 
 DEFAULT_PRESET, PUBLISHED_EPOCHS = "published", 10.0
 ANY = "any"
+_STDDEV_GROUP = 4
 _NEVER = 10**9  # measurements without improvement that end a training
 # Batch normalisation's stored statistics cannot take back a step that float16's loss scaling skips.
 Precision = Literal["float32", "mixed_bfloat16"]
@@ -27,16 +30,31 @@ class NetworkConfig:
         generator_features: Multiplier of the generator's channels.
         discriminator_features: Multiplier of the discriminator's.
         precision: float32 or mixed_bfloat16.
+        discriminator_levels: The discriminator's convolutions, each of which halves the size.
+        discriminator_norm: What keeps it in bounds: batch (published), spectral or none.
+        head: What its last layer sees: flatten (published), every place of the last feature maps, or average, the mean
+            of each map.
+        minibatch_stddev: Whether it sees the standard deviation of groups of four (Karras et al. 2018,
+            https://arxiv.org/abs/1710.10196, section 3).
     """
 
     latent_size: int = 100
     generator_features: int = 64
     discriminator_features: int = 64
     precision: Precision = "float32"
+    discriminator_levels: int = 2
+    discriminator_norm: DiscriminatorNorm = "batch"
+    head: Head = "flatten"
+    minibatch_stddev: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("latent_size", "generator_features", "discriminator_features"):
+        for name in ("latent_size", "generator_features", "discriminator_features", "discriminator_levels"):
             require_range(f"network.{name}", getattr(self, name), 1)
+
+    @property
+    def stddev_group_size(self) -> int:
+        """Samples of a group of the minibatch standard deviation; 1 without it."""
+        return _STDDEV_GROUP if self.minibatch_stddev else 1
 
 
 @dataclass(frozen=True)
@@ -81,7 +99,22 @@ class DcganConfig(TrainingConfig):
 
     optimiser: OptimiserConfig = field(default_factory=DcganOptimiser)
     network: NetworkConfig = field(default_factory=NetworkConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
     data: DataConfig = field(default_factory=DataConfig)
+
+    def require_sense(self) -> None:
+        """Refuse settings that do not go together.
+
+        Raises:
+            UsageError: More levels than the frames can be halved.
+        """
+        resolution, num_levels = self.schedule.initial_resolution, self.network.discriminator_levels
+        if resolution >> num_levels < FIRST_SIZE:
+            raise UsageError(
+                f"network.discriminator_levels: {resolution}x{resolution} frames can be halved "
+                f"{(resolution // FIRST_SIZE).bit_length() - 1} times, down to {FIRST_SIZE}x{FIRST_SIZE}.",
+                received=num_levels,
+            )
 
 
 def presets(resolution: int, num_frames: int, epochs: float = PUBLISHED_EPOCHS) -> dict[str, DcganConfig]:

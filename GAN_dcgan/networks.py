@@ -5,15 +5,18 @@ Source: Szabo 2023, after Radford et al. 2016 (https://arxiv.org/abs/1511.06434)
 """
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import keras
 from keras import ops
 
-from medsynth.gan.layers import leaky_relu
+from medsynth.gan.layers import leaky_relu, minibatch_standard_deviation
+from medsynth.gan.spectral import SpectralConv2D, SpectralDense
 from medsynth.networks.batch_norm import GlobalBatchNormalization
 
 KERNEL, FIRST_SIZE = 4, 4
+DiscriminatorNorm = Literal["batch", "spectral", "none"]
+Head = Literal["flatten", "average"]
 _FIRST_FACTOR = 8  # of the features: channels of the generator's first maps
 # Of PyTorch: a momentum of 0.1 there is 0.9 here, and the stored variance is the unbiased one.
 _NORM: dict[str, Any] = {"momentum": 0.9, "epsilon": 1e-5, "unbiased": True}
@@ -115,51 +118,95 @@ class Generator(_FrameNetwork):
 class Discriminator(_FrameNetwork):
     """Maps images [N, S, S, C] to logits [N, 1], high for real ones.
 
-    Two convolutions halve the size, and one dense layer judges what they give; so at every size. The original ends in a
-    sigmoid, which is part of the loss here.
+    Convolutions halve the size, and one dense layer judges what they give. Published are two convolutions at every
+    size, the second one batch-normalised, and a weight for every place of the last maps, so that its strength grows
+    with the size. The original ends in a sigmoid, which is part of the loss here.
 
     Args:
+        num_levels: Convolutions, with f, 2f, 4f, 8f, 8f... maps; the last maps have 4x4 places or more.
+        norm: What keeps it in bounds: `batch`, batch normalisation behind each convolution but the first, without
+            biases; `spectral`, spectral normalisation of all weights; or `none`. The last two come with biases.
+        head: What the dense layer sees: `flatten`, every place of the last maps by itself, or `average`, the mean of
+            each map (Lin et al. 2014, https://arxiv.org/abs/1312.4400, section 3.2).
+        stddev_group_size: Samples whose standard deviation is one more of the last maps; 1 leaves it out.
         **options: As for both networks.
     """
 
-    def __init__(self, *args: Any, **options: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        num_levels: int = 2,
+        norm: DiscriminatorNorm = "batch",
+        head: Head = "flatten",
+        stddev_group_size: int = 1,
+        **options: Any,
+    ) -> None:
         super().__init__(*args, **options)
-        self.convs = [self._halving(self.features, "conv0"), self._halving(2 * self.features, "conv1")]
-        self.norm = self._norm("norm1")
+        if num_levels < 1 or self.resolution >> num_levels < FIRST_SIZE:
+            raise ValueError(f"no discriminator of {num_levels} levels for {self.resolution} pixels")
+        self.num_levels, self.norm, self.head, self.stddev_group_size = num_levels, norm, head, stddev_group_size
+        self.convs = [self._halving(level) for level in range(num_levels)]
+        self.norms = [self._norm(f"norm{level}") for level in range(1, num_levels)] if norm == "batch" else []
         # PyTorch's start of a dense layer: uniform within 1 / sqrt(inputs).
         start = keras.initializers.VarianceScaling(1 / 3, mode="fan_in", distribution="uniform")
-        self.logit = keras.layers.Dense(
-            1, use_bias=False, kernel_initializer=start, name="logit", dtype=self.dtype_policy
-        )
+        dense = SpectralDense if norm == "spectral" else keras.layers.Dense
+        self.logit = dense(1, use_bias=norm != "batch", kernel_initializer=start, name="logit", dtype=self.dtype_policy)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {
+            "num_levels": self.num_levels,
+            "norm": self.norm,
+            "head": self.head,
+            "stddev_group_size": self.stddev_group_size,
+        }
 
     def build(self, images_shape: Any = None) -> None:
         """Make all weights."""
         size, num_inputs = self.resolution, self.num_channels
-        for conv in self.convs:
+        for level, conv in enumerate(self.convs):
             conv.build((None, size, size, num_inputs))
-            size, num_inputs = size // 2, conv.filters
-        self.norm.build((None, size, size, num_inputs))
-        self.logit.build((None, size * size * num_inputs))
+            size, num_inputs = size // 2, self._num_maps(level)
+            if level and self.norms:
+                self.norms[level - 1].build((None, size, size, num_inputs))
+        num_inputs += self.stddev_group_size > 1
+        self.logit.build((None, num_inputs if self.head == "average" else size * size * num_inputs))
         self.built = True
 
     def call(self, images: Any, rows: Any = None, stage: int = 0, fade: Any = 0.0, training: bool = False) -> Any:
         """Judge images.
 
         Args:
-            images: [N, S, S, C] in [-1, 1].
+            images: [N, S, S, C] in [-1, 1]; N is a multiple of `stddev_group_size` or below it.
             rows: Not used, nor are `stage` and `fade`; every GAN of the suite is called alike.
             stage: See `rows`.
             fade: See `rows`.
-            training: Whether to normalise by the minibatch, and move the stored statistics.
+            training: Whether to normalise by the minibatch, and move the stored statistics and singular vectors.
 
         Returns:
             float32 [N, 1].
         """
-        first, second = self.convs
-        x = leaky_relu(first(images))
-        x = leaky_relu(self.norm(second(x), training=training))
-        x = ops.reshape(x, (-1, math.prod(x.shape[1:])))  # [N, s, s, 2f] -> [N, s*s*2f]
-        return ops.cast(self.logit(x), "float32")
+        # Only the layers of spectral normalisation know of training.
+        mode = {"training": training} if self.norm == "spectral" else {}
+        x = images
+        for level, conv in enumerate(self.convs):
+            x = conv(x, **mode)
+            if level and self.norms:
+                x = self.norms[level - 1](x, training=training)
+            x = leaky_relu(x)
+        if self.stddev_group_size > 1:
+            x = minibatch_standard_deviation(x, self.stddev_group_size)
+        return ops.cast(self.logit(self._vectors(x), **mode), "float32")
 
-    def _halving(self, channels: int, name: str) -> keras.layers.Conv2D:
-        return keras.layers.Conv2D(channels, KERNEL, strides=2, padding="same", **self._conv_options(name))
+    def _vectors(self, x: Any) -> Any:
+        if self.head == "average":
+            return ops.mean(ops.cast(x, "float32"), axis=(1, 2))  # [N, s, s, C] -> [N, C]
+        return ops.reshape(x, (-1, math.prod(x.shape[1:])))  # [N, s, s, C] -> [N, s*s*C]
+
+    def _num_maps(self, level: int) -> int:
+        return min(2**level, _FIRST_FACTOR) * self.features
+
+    def _halving(self, level: int) -> keras.layers.Layer:
+        options = self._conv_options(f"conv{level}") | {"use_bias": self.norm != "batch", "strides": 2}
+        if self.norm == "spectral":
+            return SpectralConv2D(self._num_maps(level), KERNEL, **options)
+        return keras.layers.Conv2D(self._num_maps(level), KERNEL, padding="same", **options)

@@ -20,6 +20,7 @@ from GAN_cpd.loss import LossConfig as ConditionalLossConfig
 from GAN_cpd.networks import Discriminator as ConditionalDiscriminator
 from GAN_cpd.networks import Generator as ConditionalGenerator
 from GAN_dcgan.loss import DcganLoss
+from GAN_dcgan.loss import LossConfig as FrameLossConfig
 from GAN_dcgan.networks import Discriminator as FrameDiscriminator
 from GAN_dcgan.networks import Generator as FrameGenerator
 from GAN_joint.loss import JointLoss
@@ -36,13 +37,23 @@ from medsynth.training.distribution import start_distribution
 NUM_STEPS, NUM_IMAGES, NUM_LABELS, RESOLUTION = 20, 16, 3, 16
 PYRAMID = {"resolution": RESOLUTION, "label_size": NUM_LABELS, "fmap_base": 64, "fmap_max": 8}
 PAIRS = {"resolution": RESOLUTION, "num_columns": NUM_LABELS, "width": 0.05}
-APPS = {
-    "prog": (Generator, Discriminator, ProgressiveLoss(LossConfig()), PYRAMID),
-    "cpd": (ConditionalGenerator, ConditionalDiscriminator, ConditionalLoss(ConditionalLossConfig()), PYRAMID),
+FRAMES = {"resolution": RESOLUTION, "features": 4}
+# Classes, loss, sizes of both networks, and what the discriminator has besides.
+APPS: dict[str, tuple[Any, Any, Any, dict[str, Any], dict[str, Any]]] = {
+    "prog": (Generator, Discriminator, ProgressiveLoss(LossConfig()), PYRAMID, {}),
+    "cpd": (ConditionalGenerator, ConditionalDiscriminator, ConditionalLoss(ConditionalLossConfig()), PYRAMID, {}),
     # Batch normalisation over all devices, dropout that does not depend on how many there are, and swapped rows.
-    "joint": (JointGenerator, JointDiscriminator, JointLoss(JointLossConfig(mismatched=0.5, gamma_1=0.1)), PAIRS),
+    "joint": (
+        *(JointGenerator, JointDiscriminator, JointLoss(JointLossConfig(mismatched=0.5, gamma_1=0.1)), PAIRS),
+        {"pairing": "projection"},
+    ),
     # The third order of a step: one tape over two passes, on every device.
-    "dcgan": (FrameGenerator, FrameDiscriminator, DcganLoss(), {"resolution": RESOLUTION, "features": 4}),
+    "dcgan": (FrameGenerator, FrameDiscriminator, DcganLoss(), FRAMES, {}),
+    # Singular vectors that every device moves alike.
+    "dcgan spectral": (
+        *(FrameGenerator, FrameDiscriminator, DcganLoss(FrameLossConfig(gamma_1=1.0)), FRAMES),
+        {"norm": "spectral", "head": "average"},
+    ),
 }
 
 
@@ -73,8 +84,9 @@ def run(
     strategy: tf.distribute.Strategy, app: str, group_size: int | None, augmentation: AugmentConfig | None = None
 ) -> list[dict[str, float]]:
     """Do the steps of one GAN and return their scalars."""
-    generator_class, discriminator_class, loss, size = APPS[app]
-    options = {"pairing": "projection"} if group_size is None else {"stddev_group_size": group_size}
+    generator_class, discriminator_class, loss, size, options = APPS[app]
+    if group_size is not None:
+        options = options | {"stddev_group_size": group_size}
     keras.utils.set_random_seed(1)
     with strategy.scope():
         networks = (
@@ -127,8 +139,8 @@ def main(mode: str) -> None:
     for app in ("prog", "cpd"):
         for name, group_size in (("with", 4), ("without", 1)):
             found[f"{app} {name} stddev"] = run(strategy, app, group_size)
-    found["joint"] = run(strategy, "joint", None)
-    found["dcgan"] = run(strategy, "dcgan", None)
+    for app in ("joint", "dcgan", "dcgan spectral"):
+        found[app] = run(strategy, app, None)
     found["cpd augmented"] = run(strategy, "cpd", 1, AugmentConfig(mode="fixed", probability=0.5))
     print(json.dumps(found))
 

@@ -61,8 +61,21 @@ def gradient_square(
 
     Source: Mescheder et al. 2018, https://arxiv.org/abs/1801.04406, equation 9.
     """
-    _, gradients = _image_gradients(scores_of, images, scale)
-    return tf.reduce_mean(tf.reduce_sum(tf.square(gradients), axis=tuple(range(1, len(images.shape)))))
+    return scores_and_gradient_square(scores_of, images, scale)[1]
+
+
+def scores_and_gradient_square(
+    scores_of: Callable[[tf.Tensor], tf.Tensor], images: tf.Tensor, scale: tf.Tensor | float = 1.0
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return the scores [N, 1], and `gradient_square` of the same pass.
+
+    Args:
+        scores_of: As there.
+        images: As there.
+        scale: As there.
+    """
+    scores, gradients = _image_gradients(scores_of, images, scale)
+    return scores, tf.reduce_mean(tf.reduce_sum(tf.square(gradients), axis=tuple(range(1, len(images.shape)))))
 
 
 def gradient_penalty(

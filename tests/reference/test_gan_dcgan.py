@@ -46,7 +46,7 @@ class Golden:
         for network in (self.generator, self.discriminator):
             network.build()
         generator = [layer for pair in zip(self.generator.convs, self.generator.norms, strict=True) for layer in pair]
-        discriminator = [*self.discriminator.convs, self.discriminator.norm, self.discriminator.logit]
+        discriminator = [*self.discriminator.convs, *self.discriminator.norms, self.discriminator.logit]
         self.layers = {"G": [*generator, self.generator.image], "D": discriminator}
         for key in self.keys("w0"):
             self.variable(key).assign(self.ours(key))

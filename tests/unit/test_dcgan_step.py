@@ -36,6 +36,7 @@ class Counted(DcganLoss):
     """Counts what it is called with."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.calls: list[str] = []
 
     def fakes(self, generator: Any, latents: tf.Tensor) -> tf.Tensor:
@@ -75,7 +76,7 @@ def test_the_generator_runs_once_and_each_pass_moves_the_statistics() -> None:
     inputs: dict[str, list[np.ndarray]] = {"generator": [], "discriminator": []}
     for name, network, norm in (
         ("generator", step.networks.generator, step.networks.generator.norms[0]),
-        ("discriminator", step.networks.discriminator, step.networks.discriminator.norm),
+        ("discriminator", step.networks.discriminator, step.networks.discriminator.norms[0]),
     ):
         watch(norm, inputs[name])
         assert network.compute_dtype == "float32"
@@ -88,7 +89,7 @@ def test_the_generator_runs_once_and_each_pass_moves_the_statistics() -> None:
     assert [len(found) for found in inputs.values()] == [1, 3]
     for name, norm in (
         ("generator", step.networks.generator.norms[0]),
-        ("discriminator", step.networks.discriminator.norm),
+        ("discriminator", step.networks.discriminator.norms[0]),
     ):
         mean, variance = 0.0, 1.0
         for x in inputs[name]:
