@@ -40,6 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--metrics", default=METRICS, help="of evaluate.py (default: %(default)s)")
     parser.add_argument("--features", default="densenet", help="of evaluate.py (default: %(default)s)")
     parser.add_argument("--weights", type=Path, help="of the features")
+    parser.add_argument("--no-floor", action="store_true", help="compare with all images, and none with real ones")
     parser.add_argument("--split", default="train", help="whose images are compared with (default: %(default)s)")
     return parser
 
@@ -61,6 +62,7 @@ def main(arguments: argparse.Namespace) -> None:
         features=arguments.features,
         weights=arguments.weights,
         split=arguments.split,
+        with_floor=not arguments.no_floor,
     )
     print(compare_variants(request), end="")
 

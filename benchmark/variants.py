@@ -16,6 +16,7 @@ from benchmark.chain import ROOT, StepFailedError
 from benchmark.variant_report import Outcome, Variant, draw_samples, draw_values, results_csv, table_text
 from medsynth.errors import DataError, UsageError
 from medsynth.files import make_folder, read_json, write_json, write_text
+from medsynth.metrics.catalogue import METRICS, parse_metrics
 from medsynth.parallel import available_cpus
 from medsynth.progress import Progress
 from medsynth.runs import DONE_NAME, RunFolder
@@ -43,6 +44,7 @@ class Request:
         features: Of evaluate.py.
         weights: Of the features.
         split: Whose images are compared with.
+        with_floor: Whether real images are compared with others, which leaves half of them for each comparison.
     """
 
     out_dir: Path
@@ -57,6 +59,7 @@ class Request:
     features: str
     weights: Path | None
     split: str
+    with_floor: bool = True
 
     def __post_init__(self) -> None:
         names = [variant.name for variant in self.variants]
@@ -74,6 +77,7 @@ class Request:
             "options": shlex.join(self.options),
             "minutes": self.minutes,
             "trainings_at_once": self.num_jobs,
+            "with_floor": self.with_floor,
         }
 
 
@@ -159,7 +163,7 @@ class _Session:
             self._train(variant, folder, seed, kimg, tick_kimg=kimg / _TICKS)
         weights = () if request.weights is None else ("--weights", request.weights)
         comparison = ("--metrics", request.metrics, "--features", request.features, *weights)
-        draws = ("--split", request.split, "--seed", _EVALUATION_SEED)
+        draws = ("--split", request.split, "--seed", _EVALUATION_SEED, *(() if request.with_floor else ("--no-floor",)))
         log = folder.with_suffix(".log")
         self._run(log, f"{GAN}/evaluate.py", "metrics", folder, request.data_dir, *comparison, *draws)
         sheet = (folder / _SAMPLES, "--columns", _SAMPLE_COLUMNS)
@@ -172,7 +176,10 @@ class _Session:
             DataError: The metrics are not there.
         """
         folder, request = self._folder(variant, seed), self.request
-        found = sorted((folder / "metrics").glob(f"{request.features}-{request.split}-*seed{_EVALUATION_SEED}.json"))
+        needs_features = any(METRICS[name].needs != "pixels" for name in parse_metrics(request.metrics))
+        start = f"{request.features if needs_features else 'pixels'}-{request.split}-n"
+        end = f"-seed{_EVALUATION_SEED}{'' if request.with_floor else '-nofloor'}.json"
+        found = sorted((folder / "metrics").glob(f"{start}*{end}"))
         if len(found) != 1:
             raise DataError("One record of metrics was expected.", received=len(found), path=folder / "metrics")
         record = read_json(found[0])

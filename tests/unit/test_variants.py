@@ -38,7 +38,7 @@ class Commands:
         if "train.py" in script:
             self.train(Path(arguments[2]), arguments)
         elif "evaluate.py" in script:
-            self.evaluate(Path(arguments[1]))
+            self.evaluate(Path(arguments[1]), "-nofloor" if "--no-floor" in arguments else "")
         else:
             Image.fromarray(np.zeros((8, 32), np.uint8)).save(arguments[2])
 
@@ -56,7 +56,7 @@ class Commands:
         (folder / "stats.jsonl").write_text("".join(json.dumps(tick) + "\n" for tick in ticks))
         (folder / DONE_NAME).touch()
 
-    def evaluate(self, folder: Path) -> None:
+    def evaluate(self, folder: Path, end: str) -> None:
         seed = int(folder.name.removeprefix("seed-"))
         value = {"published": 0.2, "slow": 0.6}[folder.parent.name] + 0.01 * seed
         row = {"value": value, "low": value - 0.1, "high": value + 0.1, "floor": 0.9}
@@ -65,7 +65,7 @@ class Commands:
             "networks": {"network-final": {"rows": {"coverage": row, "kid": {**row, "floor": None}}}},
         }
         (folder / "metrics").mkdir(exist_ok=True)
-        (folder / "metrics" / "swd-train-n50-seed1.json").write_text(json.dumps(record))
+        (folder / "metrics" / f"densenet-train-n50-seed1{end}.json").write_text(json.dumps(record))
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def request(tmp_path: Path, **changes: Any) -> Request:
         "num_seeds": 2,
         "num_jobs": 1,
         "metrics": "coverage,kid",
-        "features": "swd",
+        "features": "densenet",
         "weights": None,
         "split": "train",
     }
@@ -129,6 +129,7 @@ def test_it_goes_on_where_it_stopped_and_can_be_added_to(commands: Commands, tmp
     commands.calls.clear()
     compare_variants(request(tmp_path, num_seeds=3))
     assert trainings(commands) == ["published/seed-3", "slow/seed-3"]
+    compare_variants(request(tmp_path / "other", with_floor=False))
     with pytest.raises(RunFolderError, match="minutes"):
         compare_variants(request(tmp_path, minutes=3.0))
 
