@@ -20,8 +20,12 @@ from typing import Any
 from medsynth import app
 
 MEBIBYTE = 2**20
-METRICS = ("fid", "fid_infinity", "kid", "kid_subsets", "precision", "is", "ms_ssim", "swd")
-SHARED = {"precision": "precision, recall, density, coverage"}
+METRICS = ("fid", "fid_infinity", "kid", "kid_subsets", "precision", "modes", "birthday", "is", "ms_ssim", "swd")
+SHARED = {
+    "precision": "precision, recall, density, coverage",
+    "modes": "modes, ndb",
+    "birthday": "birthday, support",
+}
 NUM_CLASSES = 1008
 
 

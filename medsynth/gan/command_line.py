@@ -53,8 +53,8 @@ def evaluate_parser(description: str) -> argparse.ArgumentParser:
         "--metrics",
         default="fid,kid,precision,recall",
         metavar="LIST",
-        help="of fid, fid_infinity, kid, kid_subsets, precision, recall, density, coverage, is, ms_ssim, swd "
-        "(default: %(default)s)",
+        help="of fid, fid_infinity, kid, kid_subsets, precision, recall, density, coverage, modes, ndb, birthday, "
+        "support, is, ms_ssim, swd (default: %(default)s)",
     )
     command.add_argument(
         "--features",

@@ -119,7 +119,8 @@ def draw_reals(split_folder: Path, generator: TrainedGenerator, request: Metrics
         )
     num_images = request.require_fitting(len(records), network.resolution, split_folder)
     patients = read_patients(split_folder, read_label_table(split_folder).paths)
-    order = _draw_order(patients, len(records), request.seed)
+    groups = None if patients is None else _patient_numbers(patients, len(records))
+    order = _draw_order(groups, len(records), request.seed)
     chosen = order[:num_images]
     labels = split.values[chosen] if generator.label_names else np.zeros((num_images, 0), np.float32)
     return RealImages(
@@ -127,24 +128,31 @@ def draw_reals(split_folder: Path, generator: TrainedGenerator, request: Metrics
         labels=labels,
         others=records.read(order[-num_images:]) if request.with_floor else None,
         num_in_split=len(records),
-        grouped_by="image" if patients is None else "patient",
+        grouped_by="image" if groups is None else "patient",
+        groups=None if groups is None else groups[chosen],
+        other_groups=None if groups is None else groups[order[-num_images:]],
     )
 
 
-def _draw_order(patients: Sequence[str] | None, num_records: int, seed: int) -> npt.NDArray[np.int64]:
+def _patient_numbers(patients: Sequence[str], num_records: int) -> npt.NDArray[np.int64]:
+    """Return the patient of every record [N], counted from 0, from those of the csv rows [N]."""
+    _, numbers = np.unique(np.asarray(patients)[record_order(num_records)], return_inverse=True)
+    return numbers.astype(np.int64)
+
+
+def _draw_order(groups: npt.NDArray[np.int64] | None, num_records: int, seed: int) -> npt.NDArray[np.int64]:
     """Return a random order of the records [N] in which those of a patient stand together.
 
     Args:
-        patients: Of every csv row, [N]; None where they are not known.
+        groups: The patient of every record, [N]; None where they are not known.
         num_records: N.
         seed: The same seed gives the same order.
     """
     rng = np.random.default_rng(seed)
-    if patients is None:
+    if groups is None:
         return rng.permutation(num_records)
-    _, clusters = np.unique(np.asarray(patients)[record_order(num_records)], return_inverse=True)
-    ranks = rng.permutation(int(clusters.max()) + 1)
-    return np.argsort(ranks[clusters], kind="stable")
+    ranks = rng.permutation(int(groups.max()) + 1)
+    return np.argsort(ranks[groups], kind="stable")
 
 
 class _Session:
@@ -161,8 +169,10 @@ class _Session:
         self.request, self.extractor, self.record, self.progress = request, extractor, record, progress
         self.reals = reals
         cache = FeatureCache(record.path.parent / CACHE_FOLDER)
-        self.real = self._image_set(reals.images, "real images", cache)
-        self.other = None if reals.others is None else self._image_set(reals.others, "other real images", cache)
+        self.real = self._image_set(reals.images, reals.groups, "real images", cache)
+        self.other = None
+        if reals.others is not None:
+            self.other = self._image_set(reals.others, reals.other_groups, "other real images", cache)
 
     def evaluate(self, generator: TrainedGenerator, folder: Path, missing: Sequence[str]) -> None:
         """Make a network's images, compute the metrics that are missing, and record each group at once."""
@@ -187,10 +197,12 @@ class _Session:
         weights = None if self.extractor is None else self.extractor.class_weights
         return ImageSet(np.concatenate(blocks), _joined(features), weights)
 
-    def _image_set(self, images: Images, what: str, cache: FeatureCache) -> ImageSet:
+    def _image_set(
+        self, images: Images, groups: npt.NDArray[np.int64] | None, what: str, cache: FeatureCache
+    ) -> ImageSet:
         """Return real images with their features; these count as progress of their own where they are not cached."""
         if self.extractor is None:
-            return ImageSet(images, _joined([]))
+            return ImageSet(images, _joined([]), groups=groups)
         extractor = self.extractor
 
         def compute(images: Images) -> Floats:
@@ -202,7 +214,7 @@ class _Session:
             progress.close()
             return np.concatenate(blocks)
 
-        return ImageSet(images, cache.features(extractor, images, compute), extractor.class_weights)
+        return ImageSet(images, cache.features(extractor, images, compute), extractor.class_weights, groups)
 
 
 def _joined(blocks: list[Floats]) -> Floats:

@@ -7,12 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from medsynth.data.tfrecords import Images
 from medsynth.files import make_folder, read_json, sha256_of, write_json, write_text
 from medsynth.gan.sampling import Floats
+from medsynth.metrics.birthday import SHARE_OF_REALS
 from medsynth.metrics.cache import images_digest
 from medsynth.metrics.catalogue import METRICS, MetricsRequest, metric_of_row
 from medsynth.metrics.features import Extractor
+from medsynth.metrics.modes import num_modes
 from medsynth.report.metric_tables import MetricRow, metrics_csv, metrics_figure, metrics_text
 
 METRICS_FOLDER = "metrics"  # of a training's results
@@ -29,6 +34,8 @@ class RealImages:
         others: uint8 [n, R, R, C], none of them in `images`; None where no floor is wanted.
         num_in_split: Real images that there are.
         grouped_by: "patient", or "image" where the data does not name patients.
+        groups: The patient of each of `images`, [n]; None where the data does not name patients.
+        other_groups: The same of `others`.
     """
 
     images: Images
@@ -36,6 +43,8 @@ class RealImages:
     others: Images | None
     num_in_split: int
     grouped_by: str
+    groups: npt.NDArray[np.int64] | None = None
+    other_groups: npt.NDArray[np.int64] | None = None
 
 
 class MetricsRecord:
@@ -101,6 +110,14 @@ class MetricsRecord:
             lines.append(
                 f"note: n = {num_images:,} is no more than the {extractor.size:,} features; FID is then mostly bias, "
                 "so read it against the floor only"
+            )
+        if {"modes", "ndb"}.intersection(request.metrics):
+            lines.append(f"note: modes, ndb: {num_modes(num_images)} modes of the real images, as follows from n")
+        if {"birthday", "support"}.intersection(request.metrics):
+            rest = "other image (patients are not known)" if self._reals.groups is None else "image of another patient"
+            lines.append(
+                f"note: birthday, support: n = {num_images:,}; near-duplicates are nearer to each other than "
+                f"{1 - SHARE_OF_REALS:.0%} of the real images are to any {rest}"
             )
         self._notes = lines
         return lines

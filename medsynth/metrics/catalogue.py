@@ -40,6 +40,10 @@ METRICS = {
     "recall": Metric("recall", "features", "higher"),
     "density": Metric("density", "features", "higher"),
     "coverage": Metric("coverage", "features", "higher"),
+    "modes": Metric("modes, effective share", "features", "higher"),
+    "ndb": Metric("bins with another share (NDB/K)", "features", "lower"),
+    "birthday": Metric("share with a near-duplicate", "features", "lower"),
+    "support": Metric("support size by near-duplicates", "features", "higher"),
     "is": Metric("Inception score", "classes", "as real"),
     "ms_ssim": Metric("MS-SSIM of pairs", "pixels", "as real"),
     "swd": Metric("SWD x 1000", "pixels", "lower"),
@@ -79,7 +83,7 @@ class MetricsRequest:
         num_images: Images of each set, if there are as many.
         split: Where the real images come from.
         snapshots: `final` (network-final) or `all` (every network-snapshot-NNNNNN, the newest first).
-        seed: Of the real images that are drawn, of the latents, and of `swd`.
+        seed: Of the real images that are drawn, of the latents, and of `swd` and `modes`.
         with_floor: Whether real images are compared with other real ones too, which halves how many there are.
     """
 

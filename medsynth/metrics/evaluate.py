@@ -7,11 +7,13 @@ import numpy as np
 import numpy.typing as npt
 
 from medsynth.data.tfrecords import Images
+from medsynth.metrics.birthday import birthday_estimates
 from medsynth.metrics.frechet import frechet_estimates
 from medsynth.metrics.inception_score import class_probabilities, inception_score_estimate
 from medsynth.metrics.intervals import NUM_BLOCKS, Estimate
 from medsynth.metrics.kernel import kid_estimate, kid_subsets
 from medsynth.metrics.manifold import manifold_estimates
+from medsynth.metrics.modes import mode_estimates
 from medsynth.metrics.ms_ssim import pair_similarity
 from medsynth.metrics.sliced_wasserstein import sliced_wasserstein_estimates
 
@@ -27,11 +29,13 @@ class ImageSet:
             that intervals leave out keep them together.
         features: float32 [N, D]; may be empty where no metric needs them.
         class_weights: float32 [D, K]; None where no metric needs them.
+        groups: The patient of each image, [N]; None where each image is of its own.
     """
 
     images: Images
     features: Floats
     class_weights: Floats | None = None
+    groups: npt.NDArray[np.int64] | None = None
 
     def probabilities(self) -> npt.NDArray[np.float64]:
         """Return the class probabilities, [N, K].
@@ -77,6 +81,16 @@ _GROUPS: dict[tuple[str, ...], Callable[[Comparison], dict[str, Estimate]]] = {
     ("precision", "recall", "density", "coverage"): lambda both: manifold_estimates(
         both.real.features, both.fake.features, num_blocks=both.num_blocks
     ),
+    ("modes", "ndb"): lambda both: mode_estimates(
+        both.real.features, both.fake.features, seed=both.seed, num_blocks=both.num_blocks
+    ),
+    ("birthday", "support"): lambda both: birthday_estimates(
+        both.real.features,
+        both.fake.features,
+        real_groups=both.real.groups,
+        fake_groups=both.fake.groups,
+        num_blocks=both.num_blocks,
+    ),
     ("is",): lambda both: {"is": inception_score_estimate(both.fake.probabilities())},
     ("ms_ssim",): lambda both: {"ms_ssim": pair_similarity(both.fake.images)},
     ("swd",): lambda both: sliced_wasserstein_estimates(
@@ -102,7 +116,7 @@ def evaluate(
         names: Of `medsynth.metrics.catalogue.METRICS`.
         real: N images.
         fake: N images; real ones of another draw give the floor: what a perfect generator would score.
-        seed: Of the random choices of `swd`.
+        seed: Of the random choices of `swd` and `modes`.
         num_blocks: Blocks that the intervals leave out; 0 for values without intervals.
     """
     both = Comparison(real, fake, frozenset(names), seed, num_blocks)

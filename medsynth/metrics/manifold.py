@@ -85,7 +85,12 @@ def manifold_estimates(real: Features, fake: Features, *, num_blocks: int = NUM_
 
 
 def neighbour_radii(
-    centres: Matrix, blocks: npt.NDArray[np.int64], neighbours: tuple[int, ...], num_blocks: int
+    centres: Matrix,
+    blocks: npt.NDArray[np.int64],
+    neighbours: tuple[int, ...],
+    num_blocks: int,
+    *,
+    groups: npt.NDArray[np.int64] | None = None,
 ) -> list[Matrix]:
     """Return, for each k, the squared distance of every centre to its k-th nearest other centre.
 
@@ -94,17 +99,18 @@ def neighbour_radii(
         blocks: The block of every centre, [N].
         neighbours: The k that are wanted.
         num_blocks: G.
+        groups: Centres of one group, [N], are no neighbours of each other; None: each is a group of its own.
 
     Returns:
-        [1 + G, N] for each k: with all centres, then without those of each block.
+        [1 + G, N] for each k: with all centres, then without those of each block. Infinite where there are less.
     """
     num_images = len(centres)
     num_kept = min(_NEIGHBOURS_KEPT, num_images - 1)
     radii = [np.empty((1 + num_blocks, num_images)) for _ in neighbours]
     norms = np.einsum("nd,nd->n", centres, centres)
-    for start, distances in _distance_chunks(centres, norms, centres, norms):
+    for start, distances in distance_chunks(centres, norms, centres, norms):
         rows = np.arange(len(distances))
-        distances[rows, start + rows] = np.inf  # an image is no neighbour of its own
+        forget_own(distances, start, groups)
         nearest = np.argpartition(distances, num_kept - 1, axis=1)[:, :num_kept]
         values = np.take_along_axis(distances, nearest, axis=1)
         order = np.argsort(values, axis=1)
@@ -123,6 +129,14 @@ def neighbour_radii(
     return radii
 
 
+def forget_own(distances: Matrix, start: int, groups: npt.NDArray[np.int64] | None) -> None:
+    """Make the distances [rows, N] of images from `start` on to themselves, and to their group, infinite in place."""
+    rows = np.arange(len(distances))
+    distances[rows, start + rows] = np.inf
+    if groups is not None:
+        distances[groups[start : start + len(rows), None] == groups] = np.inf
+
+
 def _inside(balls: Balls, points: Matrix, point_blocks: npt.NDArray[np.int64]) -> tuple[Matrix, Matrix, Matrix]:
     """Say which points lie in which balls, with all images and without each block of both sets.
 
@@ -139,7 +153,7 @@ def _inside(balls: Balls, points: Matrix, point_blocks: npt.NDArray[np.int64]) -
     held = np.zeros((num_rows, len(balls.centres)))
     widest = balls.radii.max(axis=0)
     norms = [np.einsum("nd,nd->n", values, values) for values in (points, balls.centres)]
-    for start, distances in _distance_chunks(points, norms[0], balls.centres, norms[1]):
+    for start, distances in distance_chunks(points, norms[0], balls.centres, norms[1]):
         # Few pairs are near enough for any radius, so the rest of the work is on those alone.
         near, ball = np.nonzero(distances <= widest)
         pair_distances, point = distances[near, ball], near + start
@@ -151,10 +165,17 @@ def _inside(balls: Balls, points: Matrix, point_blocks: npt.NDArray[np.int64]) -
     return (counts > 0).astype(np.float64), counts, held
 
 
-def _distance_chunks(
+def distance_chunks(
     first: Matrix, first_norms: Matrix, second: Matrix, second_norms: Matrix
 ) -> Iterator[tuple[int, Matrix]]:
-    """Yield (start, squared distances [rows, M] of `first` from `start` on), 64 MB at a time."""
+    """Yield (start, squared distances [rows, M] of `first` from `start` on), 64 MB at a time.
+
+    Args:
+        first: [N, D].
+        first_norms: The squared length of each, [N].
+        second: [M, D].
+        second_norms: [M].
+    """
     rows_at_once = max(_BYTES_AT_ONCE // (8 * len(second)), 1)
     for start in range(0, len(first), rows_at_once):
         part = slice(start, start + rows_at_once)

@@ -19,6 +19,7 @@ from medsynth.errors import DataError, NetworkError, UsageError
 from medsynth.gan import evaluation
 from medsynth.gan.evaluation import draw_reals, evaluate_networks, find_networks
 from medsynth.gan.trained import open_generator
+from medsynth.metrics.birthday import birthday_estimates
 from medsynth.metrics.catalogue import MetricsRequest
 from medsynth.metrics.evaluate import ImageSet, evaluate
 from medsynth.metrics.features import load_extractor
@@ -71,7 +72,8 @@ def read(results: Path, ending: str) -> str:
 
 def test_script_writes_every_metric_of_every_snapshot_newest_first(folders: tuple[Path, Path]) -> None:
     data, results = folders
-    arguments = ("--features", "random", "--metrics", "kid,precision,is,ms_ssim", "--snapshots", "all", "--num", 60)
+    wanted = "kid,precision,modes,birthday,is,ms_ssim"
+    arguments = ("--features", "random", "--metrics", wanted, "--snapshots", "all", "--num", 60)
     result = run_script("GAN_prog/evaluate.py", "metrics", results, data, *arguments)
     assert result.returncode == 0, result.stderr
     assert {path.name for path in (results / "metrics").iterdir()} == {
@@ -81,7 +83,7 @@ def test_script_writes_every_metric_of_every_snapshot_newest_first(folders: tupl
     names = [row["network"] for row in rows if row["metric"] == "kid"]
     assert names == ["network-snapshot-000002", "network-snapshot-000001"]
     assert [row["kimg"] for row in rows if row["metric"] == "kid"] == ["2.4", "1.2"]
-    assert {row["metric"] for row in rows} == {"kid", "precision", "is", "ms_ssim"}
+    assert {row["metric"] for row in rows} == set(wanted.split(","))
     for row in rows:
         assert float(row["low"]) <= float(row["value"]) <= float(row["high"])
         assert (row["n"], row["floor"] != "") == ("60", True)
@@ -90,6 +92,9 @@ def test_script_writes_every_metric_of_every_snapshot_newest_first(folders: tupl
     assert "random network (for tests" in result.stdout
     assert "ETA" in result.stderr or "synthetic images in" in result.stderr
     assert read(results, "txt") in result.stdout
+    assert "modes, ndb: 6 modes of the real images" in result.stdout
+    assert "n = 60; near-duplicates are nearer to each other than 95%" in result.stdout
+    assert "to any image of another patient" in result.stdout
     stored = json.loads(read(results, "json"))
     assert stored["settings"]["num_real_images_in_split"] == 130
     assert set(stored["networks"]) == set(names)
@@ -116,6 +121,23 @@ def test_values_are_those_of_the_images_that_the_network_makes(folders: tuple[Pa
     assert floor < expected.low
 
 
+def test_near_duplicates_are_judged_between_patients(folders: tuple[Path, Path]) -> None:
+    """The floor by hand: images of one patient are no pair, on either side."""
+    data, results = folders
+    evaluate_networks(APPLICATION, data, results, request(metrics=("birthday", "support")))
+    reals = draw_reals(data / "test", open_generator(APPLICATION.generator_classes, results), request())
+    assert reals.groups is not None
+    assert reals.others is not None
+    assert not set(reals.groups) & set(reals.other_groups)
+    extractor, names = load_extractor("random"), ("birthday", "support")
+    sides = [extractor(images) for images in (reals.images, reals.others)]
+    groups = {"real_groups": reals.groups, "fake_groups": reals.other_groups}
+    floor, blind = (birthday_estimates(*sides, **given, num_blocks=0) for given in (groups, {}))
+    rows = {row["metric"]: row for row in csv.DictReader(read(results, "csv").splitlines())}
+    assert [float(rows[name]["floor"]) for name in names] == pytest.approx([floor[name].value for name in names])
+    assert floor["support"] != blind["support"]
+
+
 def test_reals_are_drawn_by_patient_with_their_own_labels(made: tuple[Path, Path]) -> None:
     folder = made[0] / "test"
     generator = open_generator(APPLICATION.generator_classes, made[1])
@@ -135,6 +157,10 @@ def test_reals_are_drawn_by_patient_with_their_own_labels(made: tuple[Path, Path
     assert patients is not None
     in_order = np.array(patients)[record_order(130)]
     assert not set(in_order[numbers]) & set(in_order[others])
+    assert reals.groups is not None
+    assert (reals.groups[:, None] == reals.groups).tolist() == (
+        in_order[numbers][:, None] == in_order[numbers]
+    ).tolist(), "the groups are the patients"
     assert len(set(in_order[numbers])) == 30, "two images of each patient, side by side"
     assert (in_order[numbers][0::2] == in_order[numbers][1::2]).all()
 
