@@ -1,12 +1,13 @@
 """Settings of the DCGAN: the published table, and one against its collapse."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
 from GAN_dcgan.loss import LossConfig
 from GAN_dcgan.networks import FIRST_SIZE, DiscriminatorNorm, Head
 from medsynth.config import require_range
 from medsynth.errors import UsageError
+from medsynth.gan.augment import AugmentConfig
 from medsynth.gan.schedule import ScheduleConfig
 from medsynth.gan.settings import TrainingConfig
 from medsynth.gan.steps import OptimiserConfig
@@ -16,6 +17,7 @@ from medsynth.gan.trainer import TrainerConfig
 DEFAULT_PRESET, PUBLISHED_EPOCHS = "published", 10.0
 ANY = "any"
 _STDDEV_GROUP = 4
+_SHORTEST_TICK_KIMG = 4.0
 _NEVER = 10**9  # measurements without improvement that end a training
 # Batch normalisation's stored statistics cannot take back a step that float16's loss scaling skips.
 Precision = Literal["float32", "mixed_bfloat16"]
@@ -125,7 +127,8 @@ def presets(resolution: int, num_frames: int, epochs: float = PUBLISHED_EPOCHS) 
         num_frames: Of the training; an epoch is as many images.
         epochs: Passes over the frames.
     """
-    return {DEFAULT_PRESET: _published(resolution, num_frames / 1000, epochs)}
+    published = _published(resolution, num_frames / 1000, epochs)
+    return {DEFAULT_PRESET: published, "stable": _stable(published)}
 
 
 def _published(resolution: int, epoch_kimg: float, epochs: float) -> DcganConfig:
@@ -146,4 +149,21 @@ def _published(resolution: int, epoch_kimg: float, epochs: float) -> DcganConfig
         stopping=StoppingConfig(features="swd", every_ticks=1, patience=_NEVER, minimum_kimg=0.0, num_images=128),
         # An epoch of a few hundred frames is a few batches, and is to end where it ends.
         trainer=TrainerConfig(minibatch_repeats=1, max_grid_images=32),
+    )
+
+
+def _stable(published: DcganConfig) -> DcganConfig:
+    """Return what of all settings tried kept most kinds of frames (docs/collapse.md); as long as the published one."""
+    schedule = published.schedule
+    num_levels = (schedule.initial_resolution // FIRST_SIZE).bit_length() - 1
+    return replace(
+        published,
+        network=NetworkConfig(discriminator_levels=num_levels, minibatch_stddev=True),
+        optimiser=replace(published.optimiser, average_decay=0.99),
+        # What Zhao et al. 2020 (https://arxiv.org/abs/2006.10738) alter frames by: colour, translation, cutout.
+        augment=AugmentConfig(mode="fixed", probability=0.3, quarter_turns=False, geometry=False, cutout=True),
+        # Twice the steps in the same time. A tick measures and draws for two seconds, as long as many an epoch takes.
+        schedule=replace(
+            schedule, minibatch_base=32, default_tick_kimg=max(schedule.default_tick_kimg, _SHORTEST_TICK_KIMG)
+        ),
     )

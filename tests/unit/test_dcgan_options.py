@@ -14,6 +14,7 @@ from GAN_dcgan.loss import DcganLoss, LossConfig
 from GAN_dcgan.networks import Discriminator
 from medsynth.config import override
 from medsynth.errors import UsageError
+from medsynth.gan.augment import check_augment
 from medsynth.gan.schedule import check_schedule
 from medsynth.gan.steps import AdversarialStep, Networks
 
@@ -206,3 +207,16 @@ def test_a_minibatch_that_has_no_whole_groups_is_refused() -> None:
     config = override(presets(SIZE, 100)["published"], ["schedule.minibatch_base=6", "network.minibatch_stddev=true"])
     with pytest.raises(UsageError, match="multiple"):
         check_schedule(config.schedule, SIZE, config.network.stddev_group_size)
+
+
+@pytest.mark.parametrize(("size", "levels"), [(16, 2), (64, 4), (128, 5), (256, 6)])
+def test_the_stable_preset(size: int, levels: int) -> None:
+    config, published = presets(size, 1000)["stable"], presets(size, 1000)["published"]
+    build_loss(config)
+    check_schedule(config.schedule, size, config.network.stddev_group_size)
+    check_augment(config.augment, num_channels=1)
+    assert config.network.discriminator_levels == levels
+    assert config.schedule.total_kimg == published.schedule.total_kimg
+    assert config.augment.transforms == ("translation", "colour", "cutout")
+    assert (config.schedule.default_tick_kimg, published.schedule.default_tick_kimg) == (4, 1)
+    assert presets(size, 50_000)["stable"].schedule.default_tick_kimg == 50
