@@ -75,12 +75,7 @@ def main() -> None:
         print(f"{precision}: relative difference of the loss {loss:.1g}, of all {len(names)} gradients {error:.1g}")
         if {*names, "loss"} != set(other) or not max(loss, error) <= TOLERANCES[precision]:
             raise SystemExit("The two sides do not compute the same step, so nothing is timed.")
-    peers = [theirs("float32", layout) for layout in ("channels_last", "contiguous")]
-    contenders = [
-        *map(ours, precisions),
-        *peers,
-        *(theirs(precision, "channels_last") for precision in precisions[1:]),
-    ]
+    contenders, peers = rivals.start_sides(ours, theirs, precisions)
     print(rivals.contest(contenders, peers, arguments.batch_size, arguments.rounds, arguments.minutes * 60))
     step = min(statistics.median(seconds for seconds, _ in rival.turns) for rival in contenders)
     print(describe_pipeline(ours("pipeline"), arguments.batch_size, step))

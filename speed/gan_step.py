@@ -115,12 +115,7 @@ def measure(sides: Sides, num_rounds: int, minutes: float) -> None:
     precisions = ["float32", "bfloat16"] if has_bfloat16() else ["float32"]
     proofs = "; ".join(prove_equal(sides, precision) for precision in precisions)
     print(f"largest relative difference of losses and gradients: {proofs}", flush=True)
-    peers = [sides.torch("float32", layout) for layout in ("channels_last", "contiguous")]
-    contenders = [
-        *(sides.tensorflow(precision) for precision in precisions),
-        *peers,
-        *(sides.torch(precision, "channels_last") for precision in precisions[1:]),
-    ]
+    contenders, peers = rivals.start_sides(sides.tensorflow, sides.torch, precisions)
     print(rivals.contest(contenders, peers, sides.num_images, num_rounds, minutes * 60))
 
 

@@ -157,6 +157,24 @@ def contest(
     return "\n".join(lines)
 
 
+def start_sides(
+    ours: Callable[[str], Rival], theirs: Callable[[str, str], Rival], precisions: Sequence[str]
+) -> tuple[list[Rival], list[Rival]]:
+    """Start everything that is timed of TensorFlow and PyTorch, and say which of it may be the one to beat.
+
+    Args:
+        ours: Starts the suite's side in a precision.
+        theirs: Starts PyTorch's in a precision and a memory layout.
+        precisions: float32, and what else is to be timed.
+
+    Returns:
+        All of it; PyTorch's float32 in both memory layouts, of which the faster counts.
+    """
+    peers = [theirs("float32", layout) for layout in ("channels_last", "contiguous")]
+    others = [theirs(precision, "channels_last") for precision in precisions[1:]]
+    return [*map(ours, precisions), *peers, *others], peers
+
+
 def table(rivals: Sequence[Contender], rounds: list[int], num_images: int, peer: Contender) -> str:
     """Return one line per rival: images/s, ratio to `peer` within each round, peak memory."""
     lines = [

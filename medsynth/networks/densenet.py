@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from medsynth.networks.batch_norm import normalise_by_batch
 from medsynth.networks.weights import load_backbone_weights
 
 HEAD_NAME = "predictions"
@@ -39,18 +40,10 @@ class BatchNormalization(keras.layers.BatchNormalization):
                 epsilon=self.epsilon,
                 is_training=False,
             ).y
-        result = tf.raw_ops.FusedBatchNormV3(
-            x=inputs,
-            scale=tf.convert_to_tensor(self.gamma),
-            offset=tf.convert_to_tensor(self.beta),
-            mean=tf.zeros([0]),
-            variance=tf.zeros([0]),
-            epsilon=self.epsilon,
-            is_training=True,
-        )
-        for moving, batch in ((self.moving_mean, result.batch_mean), (self.moving_variance, result.batch_variance)):
+        outputs, mean, variance = normalise_by_batch(inputs, self.gamma, self.beta, self.epsilon)
+        for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
             moving.assign(moving * self.momentum + batch * (1.0 - self.momentum))
-        return result.y
+        return outputs
 
 
 def _fused(momentum: float) -> Any:
