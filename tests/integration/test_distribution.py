@@ -87,7 +87,7 @@ def one_device() -> dict[str, list[dict[str, float]]]:
 
 def require_same(ours: dict[str, list[dict[str, float]]], expected: dict[str, list[dict[str, float]]]) -> None:
     assert ours.keys() == expected.keys()
-    assert len(expected) == 7
+    assert len(expected) == 8
     for name, steps in expected.items():
         assert len(steps) == NUM_STEPS
         for loss in ("generator", "discriminator"):
