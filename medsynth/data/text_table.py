@@ -145,15 +145,14 @@ def read_text_table(path: Path, form: TableForm | None = None, *, verbatim: bool
         words: dict[str, str] = {}  # equal cells become one string, which saves most of the memory
         lines: list[int] = []
         for line, row in rows:
-            more = row[len(names) :] if verbatim else [*filter(str.strip, row[len(names) :])]
-            if len(row) < len(names) or more:
+            found = row if verbatim else _tidy(row, len(names))
+            if len(found) != len(names):
                 raise DataError(
                     f"Line {line} must have {counted(len(names), 'cell')}, as line {header_line} has "
                     f"(separator {form.separator!r}).",
                     received=counted(len(row), "cell"),
                     path=path,
                 )
-            found = row[: len(names)] if verbatim else [cell.strip() for cell in row[: len(names)]]
             cells += map(words.setdefault, found, found)
             lines.append(line)
     if not verbatim:
@@ -182,6 +181,7 @@ def _open_text(path: Path, encoding: str) -> Iterator[TextIO]:
 
 
 def _encoding_error(path: Path, encoding: str) -> DataError:
+    """Return the error that names the first line that is not in this encoding."""
     content = path.read_bytes()
     start = 0
     try:
@@ -192,7 +192,8 @@ def _encoding_error(path: Path, encoding: str) -> DataError:
         pass
     line = content.count(b"\n", 0, start) + 1
     return DataError(
-        f'Line {line} is not in {encoding}; set "encoding" to that of the file (such as utf-8, cp1251 or latin-1).',
+        f'Line {line} is not in {encoding}; set "encoding" where it is a setting (such as to cp1251 or latin-1), or '
+        f"save the table in {encoding}.",
         received=f"bytes {content[start : start + 4]!r}",
         path=path,
     )
@@ -275,6 +276,12 @@ def _rows(file: TextIO, separator: str, path: Path) -> Iterator[tuple[int, list[
             line = num_before + reader.line_num + 1
     except csv.Error as error:
         raise DataError(f"The file is no readable table from line {line} on.", received=error, path=path) from None
+
+
+def _tidy(row: list[str], num_columns: int) -> list[str]:
+    """Return a row's cells without the spaces around them, and without what separators behind the last cell add."""
+    cells = [cell.strip() for cell in row]
+    return cells if any(cells[num_columns:]) else cells[:num_columns]
 
 
 def _column_names(header: list[str], line: int, path: Path, *, verbatim: bool) -> tuple[str, ...]:
