@@ -7,6 +7,7 @@ from typing import Any
 
 from medsynth import app
 from medsynth.errors import UsageError
+from medsynth.gan.command_line import add_numbered_options
 
 IMAGE_SIZE, IMAGE_SIZES = 128, (16, 32, 64, 128, 256)
 DEFAULT_SEED = 1  # where the original's options name the folders, and nothing names a seed
@@ -103,19 +104,7 @@ def generate_parser(description: str) -> argparse.ArgumentParser:
     generate = commands.add_parser("generate", help=summary, description=summary, allow_abbrev=False)
     generate.add_argument("results_dir", type=Path, help="folder of the training, or a bundle made by export.py")
     generate.add_argument("out_dir", type=Path, help="folder for the frames")
-    generate.add_argument("--num", type=int, default=1000, metavar="N", help="frames (default: %(default)s)")
-    generate.add_argument(
-        "--first",
-        type=int,
-        default=0,
-        metavar="I",
-        help="number of the first one; frame I is the same in every range (default: %(default)s)",
-    )
-    generate.add_argument(
-        "--seed", type=app.non_negative_seed, default=1, metavar="S", help="of the latents (default: %(default)s)"
-    )
-    generate.add_argument("--num-gpus", type=int, default=1, metavar="N", help="that share it (default: %(default)s)")
-    generate.add_argument("--snapshot", type=int, metavar="NNNNNN", help="instead of network-final")
+    add_numbered_options(generate, "frame")
     return parser
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from GAN_dcgan.config import ANY, DataConfig
 from medsynth.data.group_split import held_out_groups
 from medsynth.data.images import ImageSource
-from medsynth.data.labels import read_csv
-from medsynth.data.wording import counted
+from medsynth.data.text_table import TextTable, read_text_table
+from medsynth.data.wording import counted, did_you_mean, listed
 from medsynth.errors import DataError, UsageError
 from medsynth.files import require_folder
 
@@ -62,10 +62,13 @@ def find_frames(data_dir: Path, config: DataConfig) -> FrameList:
         UsageError: Settings that have no effect together.
     """
     table = data_dir if data_dir.suffix.lower() == ".csv" else data_dir / config.table if config.table else None
+    table_notes: tuple[str, ...] = ()
     if table is None:
         frames, how = _frames_of_folder(data_dir, config), "folder, and name without the number at its end"
     else:
-        frames, how = _frames_of_table(table, config), f"column {config.group_column!r} of {table.name}"
+        rows = read_text_table(table)
+        frames, how = _frames_of_table(rows, config), f"column {config.group_column!r} of {table.name}"
+        table_notes = rows.notes
     groups = Counter(frame.group for frame in frames)
     held_out = held_out_groups(groups, config.held_out_share, config.split_seed)
     if len(held_out) == len(groups):
@@ -77,7 +80,7 @@ def find_frames(data_dir: Path, config: DataConfig) -> FrameList:
         )
     train = tuple(frame for frame in frames if frame.group not in held_out)
     rest = tuple(frame for frame in frames if frame.group in held_out)
-    notes = [f"{counted(len(frames), 'frame')} of {counted(len(groups), 'group')}, by {how}."]
+    notes = [f"{counted(len(frames), 'frame')} of {counted(len(groups), 'group')}, by {how}.", *table_notes]
     if rest:
         notes.append(f"Held out: {counted(len(rest), 'frame')} of {counted(len(held_out), 'group')}.")
         if table is None:
@@ -128,39 +131,36 @@ def _nothing_found(folder: Path, names: Sequence[str], config: DataConfig) -> Da
     )
 
 
-def _frames_of_table(table: Path, config: DataConfig) -> list[Frame]:
+def _frames_of_table(rows: TextTable, config: DataConfig) -> list[Frame]:
     if config.image_extension != DataConfig.image_extension:
         raise UsageError(
             "The table names the files, so --image-extension has no effect; leave it out.",
             received=config.image_extension,
         )
-    rows = read_csv(table, dtype=str, keep_default_na=False)
     for option, column in (("--file-column", config.file_column), ("--group-column", config.group_column)):
-        if column not in rows.columns:
+        if column not in rows.names:
             raise DataError(
-                f"A column {column!r} was expected ({option} names another).",
-                received=", ".join(map(str, rows.columns)),
-                path=table,
+                f"A column {column!r} was expected ({option} names another).{did_you_mean(column, rows.names)}",
+                received=listed(rows.names),
+                path=rows.path,
             )
+        cells = rows.column(column)
+        rows.refuse(cells == "", "a value is needed.", cells, column)
     frames: list[Frame] = []
     first_lines: dict[str, int] = {}
-    for line, (name, group) in enumerate(zip(rows[config.file_column], rows[config.group_column], strict=True), 2):
-        for column, cell in ((config.file_column, name), (config.group_column, group)):
-            if not cell.strip():
-                raise DataError(
-                    f"Line {line}, column {column!r}: a value is needed.", received="an empty cell", path=table
-                )
+    columns = (rows.lines.tolist(), rows.column(config.file_column), rows.column(config.group_column))
+    for line, name, group in zip(*columns, strict=True):
         if name in first_lines:
             raise DataError(
-                f"Line {line} names a file that line {first_lines[name]} names already.", received=name, path=table
+                f"Line {line} names a file that line {first_lines[name]} names already.", received=name, path=rows.path
             )
         first_lines[name] = line
         if config.filename_filter in name:
-            frames.append(Frame(ImageSource(table.parent / name, f"line {line} of {table.name}"), name, group))
+            frames.append(Frame(ImageSource(rows.path.parent / name, f"line {line} of {rows.path.name}"), name, group))
     if not frames:
         raise DataError(
             f"No frames were found: no row with {config.filename_filter!r} in its path (--filename-filter).",
             received=counted(len(rows), "row"),
-            path=table,
+            path=rows.path,
         )
     return frames

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from GAN_dcgan.application import APPLICATION
-from medsynth.errors import UsageError
 from medsynth.files import remove_leftovers, sha256_of
-from medsynth.gan.numbered import MOST_NUMBERS, BlockSampler, aligned_parts, write_image_files
+from medsynth.gan.numbered import BlockSampler, aligned_parts, require_numbers, write_image_files
 from medsynth.gan.trained import AVERAGE, network_folder, open_generator
 from medsynth.interrupts import StoppedError, StopRequest
 from medsynth.parallel import available_cpus
@@ -40,11 +39,7 @@ class GenerationRequest:
     snapshot: int | None = None
 
     def __post_init__(self) -> None:
-        if self.num < 1 or self.first < 0 or self.first + self.num > MOST_NUMBERS:
-            raise UsageError(
-                f"--num is 1 or more, --first 0 or more, and both together at most {MOST_NUMBERS:,}.",
-                received=f"--first {self.first} --num {self.num}",
-            )
+        require_numbers(self.first, self.num)
 
 
 def generate(results_dir: Path, out_dir: Path, request: GenerationRequest) -> None:

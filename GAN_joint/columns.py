@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from GAN_joint.table import DECIMALS, TableForm, did_you_mean, listed, quoted
+import numpy as np
+
+from medsynth.data.text_table import DECIMALS, Cells, Marks, TableForm
+from medsynth.data.wording import did_you_mean, listed_in_quotes, quoted
 from medsynth.errors import DataError
 
 Kind = Literal["binary", "category", "number", "target", "drop", "identifier", "image"]
@@ -25,6 +28,7 @@ FIELDS_OF_KIND: dict[str, tuple[str, ...]] = {
 KEPT_KINDS = ("binary", "category", "number", "target")
 VERSION = 1
 _MOST_DECIMALS = 12
+_MISSING = ("", "na", "n/a", "nan", "null", "<na>", "#n/a", "?")
 
 
 @dataclass(frozen=True)
@@ -135,6 +139,11 @@ def plain_word(word: str) -> str:
     return match[1] if match else word
 
 
+def is_missing(cells: Cells) -> Marks:
+    """Return which cells [N] are empty, or say NA, n/a, NaN, null or `?`."""
+    return np.array([cell.lower() in _MISSING for cell in cells], bool)
+
+
 def is_number(word: str, decimal: str) -> bool:
     """Return whether a cell is a number, given the decimal sign ("." or ",") of its table."""
     return re.fullmatch(rf"[+-]?(\d+([{decimal}]\d*)?|[{decimal}]\d+)([eE][+-]?\d+)?", word, re.ASCII) is not None
@@ -154,7 +163,7 @@ def check_schema(schema: Schema, path: Path) -> None:
     _require(schema.split_seed >= 0, '"split_seed" is 0 or more.', schema.split_seed, path)
     names = [column.name for column in schema.columns]
     twice = sorted({name for name in names if names.count(name) > 1})
-    _require(not twice, "Every column is listed once.", f"{listed(twice)} more than once", path)
+    _require(not twice, "Every column is listed once.", f"{listed_in_quotes(twice)} more than once", path)
     _require(bool(schema.kept), f"Some column must be {' or '.join(KEPT_KINDS)}.", "none", path)
     _check_image_column(schema, path)
     if schema.group_column is not None and schema.group_column not in names:
@@ -193,7 +202,7 @@ def _check_image_column(schema: Schema, path: Path) -> None:
         _require(
             not of_kind,
             'With "match_images_by": "file_name_order" no column is of kind image; drop it, or match by it.',
-            listed(of_kind),
+            listed_in_quotes(of_kind),
             path,
         )
         return
@@ -201,7 +210,7 @@ def _check_image_column(schema: Schema, path: Path) -> None:
         of_kind == [wanted],
         f'"match_images_by" says that column {quoted(wanted)} names the images, so it alone is of kind image. Where no '
         'column names them, add one, or say "match_images_by": "file_name_order".',
-        f"{listed(of_kind) or 'no column'} of kind image",
+        f"{listed_in_quotes(of_kind) or 'no column'} of kind image",
         path,
     )
 
@@ -211,7 +220,9 @@ def _check_column(column: Column, path: Path) -> None:
     every = dict.fromkeys(name for names in FIELDS_OF_KIND.values() for name in names)
     place = f"Column {quoted(column.name)}"
     foreign = [name for name in every if name not in allowed and getattr(column, name) is not None]
-    _require(not foreign, f"{place}: a column of kind {column.kind} has no such setting.", listed(foreign), path)
+    _require(
+        not foreign, f"{place}: a column of kind {column.kind} has no such setting.", listed_in_quotes(foreign), path
+    )
     if column.kind == "category":
         _check_words(column.words, f'{place}: "values" lists 2 words or more, all different.', path)
     elif column.kind == "binary" or (column.kind == "target" and column.threshold is None):
@@ -233,7 +244,7 @@ def _check_column(column: Column, path: Path) -> None:
 
 def _check_words(words: tuple[str, ...], expected: str, path: Path) -> None:
     distinct = {plain_word(word.strip()) for word in words}
-    _require(len(distinct) == len(words) >= 2 and "" not in distinct, expected, listed(words), path)
+    _require(len(distinct) == len(words) >= 2 and "" not in distinct, expected, listed_in_quotes(words), path)
 
 
 def _check_number(column: Column, place: str, path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from medsynth import app
+from medsynth.gan.command_line import add_numbered_options
 
 IMAGE_SIZE = 200  # published
 
@@ -60,15 +61,7 @@ def test_parser(description: str) -> argparse.ArgumentParser:
     generate = _command(commands, "generate", "make synthetic patients: an image and a row each")
     generate.add_argument("results_dir", type=Path, help="folder of the training")
     generate.add_argument("out_dir", type=Path, help="folder for the synthetic patients")
-    generate.add_argument("--num", type=int, default=1000, metavar="N", help="patients (default: %(default)s)")
-    generate.add_argument(
-        "--first",
-        type=int,
-        default=0,
-        metavar="I",
-        help="number of the first one; patient I is the same in every range (default: %(default)s)",
-    )
-    _add_seed(generate, "of the latents")
+    add_numbered_options(generate, "patient")
     generate.add_argument(
         "--images", default="png", choices=("png", "jpeg", "tfrecords", "none"), help="(default: %(default)s)"
     )
@@ -76,8 +69,6 @@ def test_parser(description: str) -> argparse.ArgumentParser:
     generate.add_argument(
         "--precision", default="float32", choices=("float32", "mixed_bfloat16"), help="(default: %(default)s)"
     )
-    generate.add_argument("--num-gpus", type=int, default=1, metavar="N", help="that share it (default: %(default)s)")
-    generate.add_argument("--snapshot", type=int, metavar="NNNNNN", help="instead of network-final")
 
     for name, summary in (
         ("analyse", "compare the synthetic table with the real one"),
@@ -88,7 +79,9 @@ def test_parser(description: str) -> argparse.ArgumentParser:
         command.add_argument("data_dir", type=Path, help="the real patients, as for train.py")
         command.add_argument("synthetic_dir", type=Path, help="made by test.py generate")
         command.add_argument("out_dir", type=Path, help="folder for the results")
-        _add_seed(command, "of every draw")
+        command.add_argument(
+            "--seed", type=app.non_negative_seed, default=1, metavar="S", help="of every draw (default: %(default)s)"
+        )
         if name == "analyse":
             command.add_argument(
                 "--max-rows",
@@ -111,9 +104,3 @@ def test_parser(description: str) -> argparse.ArgumentParser:
 def _command(commands: Any, name: str, summary: str) -> argparse.ArgumentParser:
     command: argparse.ArgumentParser = commands.add_parser(name, help=summary, description=summary, allow_abbrev=False)
     return command
-
-
-def _add_seed(command: argparse.ArgumentParser, purpose: str) -> None:
-    command.add_argument(
-        "--seed", type=app.non_negative_seed, default=1, metavar="S", help=f"{purpose} (default: %(default)s)"
-    )

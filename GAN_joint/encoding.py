@@ -1,7 +1,7 @@
 """Rows of a table as vectors of numbers from 0 to 1, and back."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,8 +11,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from GAN_joint.columns import Column, Kind, Schema, encoded_names, plain_word
-from GAN_joint.table import listed, quoted
 from medsynth.config import from_json, to_json
+from medsynth.data.text_table import Marks
+from medsynth.data.wording import listed_in_quotes, quoted
 from medsynth.errors import DataError, MedsynthError
 
 Rows = npt.NDArray[np.float32]
@@ -140,6 +141,13 @@ class RowEncoder:
         """
         return _frame(self._values(frame))
 
+    def wrong_cells(self, frame: pd.DataFrame) -> Iterator[tuple[str, Marks, str]]:
+        """Yield what `encode` would refuse: a column, its wrong rows [N], and what was expected, a sentence."""
+        for fitted in self.fitted:
+            _, wrong, expected = _read_cells(fitted.column, frame[fitted.column.name])
+            if wrong.any():
+                yield fitted.column.name, wrong, f"{expected}."
+
     def to_json(self) -> dict[str, Any]:
         """Return what JSON can hold of it."""
         return to_json(self)
@@ -167,7 +175,7 @@ class RowEncoder:
         """Return every kept column with its numbers, or the places of its words, float64 [N]."""
         lacking = [fitted.column.name for fitted in self.fitted if fitted.column.name not in frame]
         if lacking:
-            raise DataError("Rows need every column of the schema.", received=f"no column {listed(lacking)}")
+            raise DataError("Rows need every column of the schema.", received=f"no column {listed_in_quotes(lacking)}")
         return [(fitted, self._complete_column(fitted, frame)) for fitted in self.fitted]
 
     def _complete_column(self, fitted: FittedColumn, frame: pd.DataFrame) -> npt.NDArray[np.float64]:
@@ -203,6 +211,14 @@ def _fit_column(column: Column, frame: pd.DataFrame) -> FittedColumn:
 
 def _codes_or_numbers(column: Column, cells: "pd.Series[Any]") -> npt.NDArray[np.float64]:
     """Return a column's numbers, or the places of its words among `column.words`; NaN where it is missing."""
+    values, wrong, expected = _read_cells(column, cells)
+    if wrong.any():
+        _refuse_cell(column, cells.to_frame(), wrong, expected)
+    return values
+
+
+def _read_cells(column: Column, cells: "pd.Series[Any]") -> tuple[npt.NDArray[np.float64], Marks, str]:
+    """Return what `_codes_or_numbers` does, which cells are wrong, and what was expected of them."""
     missing = cells.isna().to_numpy(bool)
     if column.kind == "number":
         values = pd.to_numeric(cells, errors="coerce").to_numpy(np.float64, copy=True)
@@ -211,13 +227,11 @@ def _codes_or_numbers(column: Column, cells: "pd.Series[Any]") -> npt.NDArray[np
         places = {plain_word(word.strip()): float(place) for place, word in enumerate(column.words)}
         known = {cell: places.get(plain_word(str(cell).strip())) for cell in cells[~missing].unique()}
         values = np.array([known.get(cell) for cell in cells], np.float64)  # None becomes NaN
-        wrong, expected = np.isnan(values) & ~missing, f"one of {listed(column.words)} was expected"
-    if wrong.any():
-        _refuse_cell(column, cells.to_frame(), wrong, expected)
-    return values
+        wrong, expected = np.isnan(values) & ~missing, f"one of {listed_in_quotes(column.words)} was expected"
+    return values, wrong, expected
 
 
-def _refuse_cell(column: Column, frame: pd.DataFrame, wrong: npt.NDArray[np.bool_], expected: str) -> None:
+def _refuse_cell(column: Column, frame: pd.DataFrame, wrong: Marks, expected: str) -> None:
     row = int(np.argmax(wrong))
     cell = quoted(str(frame[column.name].iloc[row]))
     raise DataError(f"Row {row} (from 0), column {quoted(column.name)}: {expected}.", received=cell)

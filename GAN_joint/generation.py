@@ -24,11 +24,11 @@ from GAN_joint.synthetic import (
     write_encoder,
     write_table,
 )
-from GAN_joint.table import listed
 from medsynth.data.tfrecords import Images, RecordWriter
+from medsynth.data.wording import listed_in_quotes
 from medsynth.errors import UsageError
 from medsynth.files import read_json, remove_leftovers, sha256_of
-from medsynth.gan.numbered import MOST_NUMBERS, BlockSampler, aligned_parts, write_image_files
+from medsynth.gan.numbered import BlockSampler, aligned_parts, require_numbers, write_image_files
 from medsynth.gan.sampling import Floats
 from medsynth.gan.trained import AVERAGE, network_folder, open_generator
 from medsynth.interrupts import StoppedError, StopRequest
@@ -64,11 +64,7 @@ class GenerationRequest:
     snapshot: int | None = None
 
     def __post_init__(self) -> None:
-        if self.num < 1 or self.first < 0 or self.first + self.num > MOST_NUMBERS:
-            raise UsageError(
-                f"--num is 1 or more, --first 0 or more, and both together at most {MOST_NUMBERS:,}.",
-                received=f"--first {self.first} --num {self.num}",
-            )
+        require_numbers(self.first, self.num)
 
     def parts(self) -> Iterator[range]:
         """Yield the patients of each part."""
@@ -139,7 +135,7 @@ def require_free_folder(folder: Path) -> None:
     if not isinstance(settings, dict) or _GENERATOR not in settings:
         raise UsageError(
             "Synthetic patients need a folder of their own: new, empty, or of an earlier generation.",
-            received=f"a folder with {listed(names)}",
+            received=f"a folder with {listed_in_quotes(names)}",
             path=folder,
         )
 

@@ -5,9 +5,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from GAN_joint.columns import Column, is_number, plain_word
+from GAN_joint.columns import Column, is_missing, is_number, plain_word
 from GAN_joint.identifying import identifying_reason, plain_name
-from GAN_joint.table import Cells, TextTable, is_missing, listed, quoted
+from medsynth.data.text_table import Cells, TextTable
+from medsynth.data.wording import listed_in_quotes, quoted
 
 STENOSIS_COLUMNS = ("trunk_st", "LAD_st", "lcx_stenosis", "RCA_stenosis")
 DROPPED_COLUMN = "number_of_affected_coronary_artery"  # what the targets add up to; FIO, the name, identifies
@@ -97,5 +98,7 @@ def _text_column(name: str, values: tuple[str, ...]) -> Column:
     if len(values) > _MOST_VALUES:
         return Column(name, "drop", note=f"{len(values):,} different texts, too many for a category")
     alike = [value for value in values if sum(value.casefold() == other.casefold() for other in values) > 1]
-    note = f"{listed(alike)} differ in their case alone; give them one spelling in the table" if alike else None
+    note = (
+        f"{listed_in_quotes(alike)} differ in their case alone; give them one spelling in the table" if alike else None
+    )
     return Column(name, "category", values=values, note=note)

@@ -10,9 +10,10 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image
 
+from GAN_joint.columns import is_missing
 from GAN_joint.identifying import plain_name
-from GAN_joint.table import TextTable, did_you_mean, is_missing, listed, quoted
-from medsynth.data.wording import counted
+from medsynth.data.text_table import TextTable
+from medsynth.data.wording import counted, did_you_mean, listed_in_quotes, quoted
 from medsynth.errors import DataError
 from medsynth.files import require_folder
 
@@ -64,7 +65,7 @@ def find_images_folder(data_dir: Path) -> Path:
         return usual
     folders = sorted(path for path in data_dir.iterdir() if path.is_dir() and path.name[0] != "." and _has_image(path))
     if len(folders) != 1:
-        names = listed([path.name for path in folders])
+        names = listed_in_quotes([path.name for path in folders])
         raise DataError("A folder of images was expected; call it images.", received=names or "none", path=data_dir)
     return folders[0]
 
@@ -90,12 +91,12 @@ def match_by_column(table: TextTable, column: str, images: ImageFolder) -> tuple
         DataError: A row without an image, an image without a row, or one that two rows name.
     """
     cells = table.column(column)
-    table.refuse(is_missing(cells), column, "every row needs an image.")
+    table.refuse(is_missing(cells), "every row needs an image.", cells, column)
     found = [images.find(cell) for cell in cells]
     lost = np.array([name is None for name in found], bool)
     if lost.any():
         hint = did_you_mean(str(cells[int(np.argmax(lost))]), images.names)
-        table.refuse(lost, column, f"there is no such image in {images.path}.{hint}")
+        table.refuse(lost, f"there is no such image in {images.path}.{hint}", cells, column)
     names = [name for name in found if name is not None]
     _refuse_second_naming(table, column, names)
     _refuse_left_over(images, names, table)
@@ -136,7 +137,7 @@ def _refuse_left_over(images: ImageFolder, names: Sequence[str], table: TextTabl
     if left:
         raise DataError(
             f"Every image needs a row in {table.path}; add the rows, or move the images elsewhere.",
-            received=f"{counted(len(left), 'image')} without a row: {listed(left)}",
+            received=f"{counted(len(left), 'image')} without a row: {listed_in_quotes(left)}",
             path=images.path,
         )
 

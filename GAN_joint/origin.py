@@ -6,7 +6,7 @@ from pathlib import Path
 from GAN_joint.encoding import RowEncoder
 from GAN_joint.paired_data import PairedRows
 from GAN_joint.synthetic import SyntheticSet
-from GAN_joint.table import listed, quoted
+from medsynth.data.wording import listed_in_quotes, quoted
 from medsynth.errors import DataError, UsageError
 
 
@@ -19,11 +19,12 @@ def require_same_columns(real: RowEncoder, synthetic: RowEncoder, synthetic_dir:
     ours, theirs = ({one.column.name: one.column for one in encoder.fitted} for encoder in (real, synthetic))
     if list(ours) != list(theirs):
         lacking, unknown = [name for name in ours if name not in theirs], [name for name in theirs if name not in ours]
-        differences = [f"without {listed(lacking)}"] * bool(lacking) + [f"with {listed(unknown)}"] * bool(unknown)
+        parts = (("without", lacking), ("with", unknown))
+        differences = [f"{word} {listed_in_quotes(names)}" for word, names in parts if names]
         raise DataError(
             "The synthetic patients need the columns of data_dir's schema.json, in their order; their GAN was trained "
             "with another schema.",
-            received=" and ".join(differences) or f"the order {listed(list(theirs))}",
+            received=" and ".join(differences) or f"the order {listed_in_quotes(list(theirs))}",
             path=synthetic_dir,
         )
     for name, column in ours.items():

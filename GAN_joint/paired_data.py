@@ -12,24 +12,23 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from GAN_joint.columns import Schema
+from GAN_joint.columns import Schema, is_missing
 from GAN_joint.encoding import RowEncoder
 from GAN_joint.identifying import identifying_reason, names_people
 from GAN_joint.matching import ImageFolder, match_by_column, match_by_order
 from GAN_joint.rows import read_rows, require_same_columns
 from GAN_joint.schema import read_schema
-from GAN_joint.table import Cells, TextTable, is_missing, quoted, read_text_table
 from medsynth.data.group_split import held_out_groups
 from medsynth.data.images import Images, ImageSource, read_image, resize_pixels
 from medsynth.data.order import PassOrder
-from medsynth.data.wording import counted
+from medsynth.data.text_table import Cells, Marks, TextTable, read_text_table
+from medsynth.data.wording import counted, quoted
 from medsynth.errors import DataError, UsageError
 from medsynth.files import sha256_of
 from medsynth.parallel import available_cpus, ordered_map
 from medsynth.progress import Progress
 
 Part = Literal["train", "test", "all"]
-Marks = npt.NDArray[np.bool_]
 
 SMALLEST_IMAGE, LARGEST_IMAGE, IMAGE_STEP = 64, 512, 8
 _LEAST_TRAIN_GROUPS = 2
@@ -245,7 +244,8 @@ def _split(schema: Schema, table: TextTable, names: Sequence[str]) -> Marks:
     groups: Cells = np.array(names, object)
     if schema.group_column is not None:
         groups = table.column(schema.group_column)
-        table.refuse(is_missing(groups), schema.group_column, 'a group was expected, since "group_column" names it.')
+        expected = 'a group was expected, since "group_column" names it.'
+        table.refuse(is_missing(groups), expected, groups, schema.group_column)
     held_out = held_out_groups(groups, schema.test_share, schema.split_seed)
     num_groups, num_test = len(set(groups)), len(held_out)
     if num_groups - num_test < _LEAST_TRAIN_GROUPS:

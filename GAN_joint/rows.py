@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from GAN_joint.columns import Column, Schema, is_number, plain_word
+from GAN_joint.columns import Column, Schema, is_missing, is_number, plain_word
 from GAN_joint.identifying import reason_of_digits
-from GAN_joint.table import Cells, Marks, TextTable, detect_form, did_you_mean, is_missing, listed, quoted
+from medsynth.data.text_table import Cells, Marks, TextTable, detect_form
+from medsynth.data.wording import did_you_mean, listed_in_quotes, quoted
 from medsynth.errors import DataError
 
 _LEAST_ROWS_TO_JUDGE = 20
@@ -31,14 +32,14 @@ def require_same_columns(schema: Schema, table: TextTable) -> None:
         raise DataError(
             f"schema.json lists column {quoted(lacking[0])}, and the table must have it."
             f"{did_you_mean(lacking[0], unlisted)}{other}",
-            received=f"columns {listed(table.names)}",
+            received=f"columns {listed_in_quotes(table.names)}",
             path=table.path,
         )
     if unlisted:
         raise DataError(
             f"schema.json lists every column of the table; add {quoted(unlisted[0])} to it, with kind drop where it is "
             "not to be used.",
-            received=f"{listed(unlisted)} not listed",
+            received=f"{listed_in_quotes(unlisted)} not listed",
             path=table.path,
         )
 
@@ -59,8 +60,9 @@ def read_rows(schema: Schema, table: TextTable) -> pd.DataFrame:
         if schema.missing == "refuse":
             table.refuse(
                 missing,
-                column.name,
                 'a value was expected. Complete it, drop the column, or set "missing": "impute" in schema.json.',
+                cells,
+                column.name,
             )
         _refuse_identifying(column, cells[~missing], table)
         if column.kind == "number" or column.threshold is not None:
@@ -80,11 +82,12 @@ def _read_numbers(column: Column, cells: Cells, missing: Marks, table: TextTable
     other = "," if decimal == "." else "."
     has_other = is_text.any() and is_number(str(cells[int(np.argmax(is_text))]), other)
     hint = f' The decimal sign is {decimal!r}; change "decimal" in schema.json where it is {other!r}.'
-    table.refuse(is_text, column.name, f"a number was expected.{hint if has_other else ''}")
+    table.refuse(is_text, f"a number was expected.{hint if has_other else ''}", cells, column.name)
     low = -math.inf if column.minimum is None else column.minimum
     high = math.inf if column.maximum is None else column.maximum
     outside = (numbers < low) | (numbers > high)
-    table.refuse(outside, column.name, f"a number from {low:g} to {high:g} was expected, as schema.json says.")
+    expected = f"a number from {low:g} to {high:g} was expected, as schema.json says."
+    table.refuse(outside, expected, cells, column.name)
     return numbers
 
 
@@ -107,8 +110,8 @@ def _read_words(column: Column, cells: Cells, missing: Marks, table: TextTable) 
     if unknown.any():
         cell = str(cells[int(np.argmax(unknown))])
         more = " Make it a category where there are more." if column.kind == "binary" else ""
-        expected = f"one of {listed(column.words)} was expected.{did_you_mean(cell, column.words)}{more}"
-        table.refuse(unknown, column.name, expected)
+        expected = f"one of {listed_in_quotes(column.words)} was expected.{did_you_mean(cell, column.words)}{more}"
+        table.refuse(unknown, expected, cells, column.name)
     words[missing] = None
     return words
 

@@ -6,13 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from GAN_joint.columns import FIELDS_OF_KIND, VERSION, Column, Schema, check_schema
+from GAN_joint.columns import FIELDS_OF_KIND, VERSION, Column, Schema, check_schema, is_missing
 from GAN_joint.guessing import guess_column, published_column
 from GAN_joint.identifying import names_people
 from GAN_joint.matching import ImageFolder, find_image_column, find_images_folder
-from GAN_joint.table import TextTable, detect_form, did_you_mean, is_missing, listed, quoted, read_text_table
 from medsynth.config import choose_preset, from_json
-from medsynth.data.wording import counted
+from medsynth.data.text_table import TextTable, detect_form, read_text_table
+from medsynth.data.wording import counted, did_you_mean, listed_in_quotes, quoted
 from medsynth.errors import DataError, MedsynthError, UsageError
 from medsynth.files import read_json, require_folder, write_text
 
@@ -180,7 +180,9 @@ def _find_table(data_dir: Path) -> Path:
         return usual
     if len(found) > 1:
         names = [path.name for path in found]
-        raise DataError("One table was expected here; call it table.csv.", received=listed(names), path=data_dir)
+        raise DataError(
+            "One table was expected here; call it table.csv.", received=listed_in_quotes(names), path=data_dir
+        )
     return found[0]
 
 

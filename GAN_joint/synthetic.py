@@ -13,6 +13,7 @@ from GAN_joint.encoding import RowEncoder
 from medsynth.config import from_json
 from medsynth.data.images import read_image
 from medsynth.data.labels import read_csv
+from medsynth.data.text_table import TableForm, read_text_table
 from medsynth.data.tfrecords import Images, RecordFile
 from medsynth.data.wording import counted
 from medsynth.errors import DataError, UsageError
@@ -88,7 +89,8 @@ class SyntheticSet:
         frame: The rows in real units, [N], in the order of their numbers.
 
     Raises:
-        DataError: None is here, or it is not finished, or a part is missing or damaged.
+        DataError: None is here, or it is not finished, or a part is missing or damaged, or says what its column
+            cannot (names file and line).
     """
 
     def __init__(self, folder: Path) -> None:
@@ -150,7 +152,15 @@ class SyntheticSet:
             raise DataError(
                 f"The columns must be {', '.join(wanted)}.", received=", ".join(map(str, frame.columns)), path=path
             )
+        if path.suffix == ".csv" and any(True for _ in self.encoder.wrong_cells(frame)):
+            self._refuse_wrong_cells(path)
         return frame
+
+    def _refuse_wrong_cells(self, path: Path) -> None:
+        """Read a part, which somebody has edited, again with the lines of its rows."""
+        table = read_text_table(path, TableForm(), verbatim=True)
+        for name, wrong, expected in self.encoder.wrong_cells(pd.DataFrame(table.cells, columns=list(table.names))):
+            table.refuse(wrong, expected, table.column(name), name)
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:

@@ -9,10 +9,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from build_dataset.benchmarks import ClassOrder, Dealt
+from build_dataset.names import has_control_characters
 from build_dataset.rows import ImageRows
 from build_dataset.splits import rank_combinations, require_seed, rows_above_limit, shuffled, split_patients
-from build_dataset.tables import Cells, TextTable, has_control_characters, read_table
 from medsynth.data.images import ImageForm
+from medsynth.data.text_table import Cells, TextTable, read_text_table
 from medsynth.data.wording import counted
 from medsynth.errors import DataError, UsageError
 from medsynth.files import require_folder
@@ -90,7 +91,7 @@ def read_slice_rows(raw_dir: str) -> ImageRows:
         DataError: Missing folder or file, or rows of another form (names the line).
     """
     require_folder(Path(raw_dir), f"{TABLE_NAME} and its images")
-    table = read_table(Path(raw_dir) / TABLE_NAME)
+    table = read_text_table(Path(raw_dir) / TABLE_NAME, verbatim=True)
     if table.cells.shape[1] != 3 or len(table) % len(TYPES):
         raise DataError(
             "Three columns (ID_<hex>_<type>, label, patient) and six rows an image were expected.",
@@ -122,6 +123,7 @@ def read_slice_rows(raw_dir: str) -> ImageRows:
         table=table.path,
         num_listed=len(table),
         path_column="path",
+        notes=table.notes,
     )
 
 
@@ -134,4 +136,4 @@ def _at(wrong: npt.NDArray[np.bool_], column: int) -> npt.NDArray[np.bool_]:
 
 def _refuse(table: TextTable, wrong: npt.NDArray[np.bool_], sentence: str, cells: Cells) -> None:
     """Raise for the first cell [N, 6] that is marked wrong."""
-    table.refuse(wrong.ravel(), sentence, cells.ravel())
+    table.refuse(wrong.ravel(), f"{sentence}.", cells.ravel())

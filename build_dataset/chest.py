@@ -10,9 +10,9 @@ import pandas as pd
 from build_dataset.benchmarks import ClassOrder, Dealt
 from build_dataset.rows import ImageRows
 from build_dataset.splits import rank_combinations, require_seed, rows_above_limit, split_patients
-from build_dataset.tables import TextTable, listed, read_table
 from medsynth.data.images import ImageForm
-from medsynth.data.wording import counted
+from medsynth.data.text_table import TextTable, read_text_table
+from medsynth.data.wording import counted, listed
 from medsynth.errors import DataError
 from medsynth.files import require_folder
 
@@ -85,7 +85,7 @@ def read_frontal_rows(raw_dir: str) -> ImageRows:
             without a patient, or no such image.
     """
     require_folder(Path(raw_dir), "CheXpert-v1.0-small")
-    table = read_table(Path(raw_dir) / TABLE_PATH)
+    table = read_text_table(Path(raw_dir) / TABLE_PATH, verbatim=True)
     missing = [name for name in ("Path", *FINDINGS) if name not in table.names]
     if missing:
         raise DataError(
@@ -105,7 +105,7 @@ def read_frontal_rows(raw_dir: str) -> ImageRows:
         )
     patients = paths.str.extract(r"patient(\d+)", expand=False)
     nameless = patients.isna().to_numpy(bool) & np.isin(np.arange(len(table)), rows)
-    table.refuse(nameless, "a path names its patient (.../patient00001/...)", table.column("Path"))
+    table.refuse(nameless, "a path names its patient (.../patient00001/...).", table.column("Path"))
     return ImageRows(
         folder=raw_dir.rstrip("/"),
         files=paths.iloc[rows].to_numpy(object),
@@ -115,7 +115,7 @@ def read_frontal_rows(raw_dir: str) -> ImageRows:
         label_names=FINDINGS,
         table=table.path,
         num_listed=len(table),
-        notes=_notes(int(np.count_nonzero(is_frontal)), len(rows), len(table)),
+        notes=table.notes + _notes(int(np.count_nonzero(is_frontal)), len(rows), len(table)),
     )
 
 
@@ -135,7 +135,7 @@ def _binary_labels(table: TextTable) -> npt.NDArray[np.float32]:
     values = np.array([_finding(word) for word in words], np.float32)[codes]
     values = values.reshape(len(FINDINGS), -1).T  # [14 N] -> [N, 14]
     for name, cells, column in zip(FINDINGS, columns, values.T, strict=True):
-        table.refuse(np.isnan(column), f"a finding is 1, 0, -1 (uncertain) or empty in column {name!r}", cells)
+        table.refuse(np.isnan(column), f"a finding is 1, 0, -1 (uncertain) or empty in column {name!r}.", cells)
     return values
 
 

@@ -12,13 +12,12 @@ from build_dataset.folder import (
     find_column,
     find_table,
     label_columns,
-    read_files,
-    read_names,
     tables_in,
 )
+from build_dataset.names import read_files, read_names
 from build_dataset.patient_ids import warning_of_likeness, without_decimals
-from build_dataset.tables import TextTable, listed, read_table
-from medsynth.data.wording import counted
+from medsynth.data.text_table import TextTable, read_text_table
+from medsynth.data.wording import counted, listed
 from medsynth.errors import DataError, UsageError
 
 FRAME_COLUMNS = ("path", "group_id", "clip", "frame", "time_s")  # of the table of frames, before the labels
@@ -69,7 +68,8 @@ def list_clips(raw: Path, csv: str, path_column: str, patient_column: str, label
     """
     found = _clips_in(raw)
     if csv or tables_in(raw):
-        return _from_table(raw, found, read_table(find_table(raw, csv)), path_column, patient_column, labels)
+        table = read_text_table(find_table(raw, csv), verbatim=True)
+        return _from_table(raw, found, table, path_column, patient_column, labels)
     if path_column or patient_column or labels:
         raise DataError(
             "--path-column, --patient-column and --labels need a csv file in the folder.", received="none", path=raw
@@ -118,7 +118,7 @@ def _from_table(
         )
         for row, (name, file) in enumerate(zip(_names(files.tolist()), files.tolist(), strict=True))
     )
-    notes = []
+    notes = [*table.notes]
     if not_named := sorted(set(found) - {clip.file for clip in clips}):
         many = counted(len(not_named), "clip")
         notes.append(f"{many} of the folder that {table.path.name} does not name, left out: {listed(not_named)}.")

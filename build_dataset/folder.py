@@ -1,6 +1,5 @@
 """Your own images: a folder with a csv file that names images, patients and labels."""
 
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from build_dataset.benchmarks import Dealt
 from build_dataset.chest import ORDER
@@ -20,6 +18,7 @@ from build_dataset.label_columns import (
     refuse_other_values,
     stripped,
 )
+from build_dataset.names import has_control_characters, read_files, read_names
 from build_dataset.patient_ids import warning_of_likeness, without_decimals
 from build_dataset.rows import ImageRows
 from build_dataset.splits import (
@@ -29,9 +28,9 @@ from build_dataset.splits import (
     rows_above_limit,
     stratify_patients,
 )
-from build_dataset.tables import Cells, TextTable, has_control_characters, listed, read_table
 from medsynth.data.images import IMAGE_FITS, ImageForm
-from medsynth.data.wording import counted
+from medsynth.data.text_table import Cells, TextTable, read_text_table
+from medsynth.data.wording import counted, listed
 from medsynth.errors import DataError, UsageError
 from medsynth.files import require_folder
 
@@ -48,7 +47,7 @@ class FolderSource:
 
     Attributes:
         csv: Name of the table in the folder; empty: the only csv file there. See
-            `build_dataset.tables.read_table` for its form.
+            `medsynth.data.text_table.read_text_table` for its form.
         path_column: Header of the file names; empty: a usual name (PATH_NAMES, whatever its case,
             spaces and digits). They are relative to the folder, or absolute paths into it.
         patient_column: Header of the patients; empty: a usual name (PATIENT_NAMES), or each image alone.
@@ -114,7 +113,8 @@ class FolderSource:
         """
         if self.missing_labels not in MISSING_RULES:
             raise UsageError(f"--missing-labels is one of {', '.join(MISSING_RULES)}.", received=self.missing_labels)
-        table = read_table(find_table(require_folder(Path(raw_dir), "images and a csv file"), self.csv))
+        path = find_table(require_folder(Path(raw_dir), "images and a csv file"), self.csv)
+        table = read_text_table(path, verbatim=True)
         path_column = find_column(table, self.path_column, PATH_NAMES, "--path-column")
         if path_column is None:
             raise DataError(
@@ -261,8 +261,8 @@ def columns_of_zeros_and_ones(table: TextTable, taken: Sequence[str | None]) -> 
             continue
         if not name:
             raise DataError(
-                f"Column {number} holds zeros and ones, and has no name in line 1: a label needs one. Name it, or "
-                "choose the label columns with --labels.",
+                f"Column {number} holds zeros and ones, and has no name in line {table.header_line}: a label needs "
+                "one. Name it, or choose the label columns with --labels.",
                 received=f"columns {listed(table.names)}",
                 path=table.path,
             )
@@ -287,35 +287,6 @@ def find_column(table: TextTable, wanted: str, usual: Sequence[str], option: str
 
 def _letters(name: str) -> str:
     return re.sub(r"[^a-z]", "", name.lower())
-
-
-def read_names(table: TextTable, column: str, what: str) -> Cells:
-    """Return the cells of a column that names something, [N]."""
-    names = stripped(table.column(column)).to_numpy(object)
-    table.refuse(names == "", f"{what} is expected in column {column!r}", names)
-    table.refuse(has_control_characters(names), f"{what} has no line break or other control character", names)
-    return names
-
-
-def read_files(table: TextTable, column: str, raw_dir: str) -> Cells:
-    """Return the images' files below the folder, each in its shortest form, [N].
-
-    Shortest, since the same file under two names (`a.png`, `./a.png`) could come into two splits.
-    """
-    names = read_names(table, column, "an image")
-    folder = os.path.abspath(raw_dir)
-    files = np.array([_below(folder, name) for name in names], object)
-    is_outside = np.array([re.match(r"\.\.?(/|$)|[A-Za-z]:/", file) is not None for file in files], bool)
-    table.refuse(is_outside, f"an image lies in the folder {folder}", names)
-    is_duplicate = pd.Series(files).duplicated().to_numpy(bool)
-    table.refuse(is_duplicate, "an image is listed once, and this one stands further up, too", names)
-    return files
-
-
-def _below(folder: str, name: str) -> str:
-    """Return the path of a file relative to a folder; one that lies elsewhere starts with "../"."""
-    name = name.replace("\\", "/")  # tables that were made on Windows
-    return os.path.relpath(name, folder) if name.startswith("/") else os.path.normpath(name)
 
 
 def _with_no_finding(names: tuple[str, ...], labels: Labels) -> tuple[tuple[str, ...], Labels]:
@@ -372,7 +343,7 @@ def _categories(columns: Sequence[str], names: Sequence[str], labels: Labels) ->
 
 def _notes(table: TextTable, used: Sequence[str | None], patient_column: str | None, num_kept: int) -> tuple[str, ...]:
     """Return what the user should know of how the table was read."""
-    notes = []
+    notes = [*table.notes]
     if patient_column is None:
         notes.append(
             "No column names the patients (--patient-column): each image counts as a patient of its own, so images "
@@ -387,7 +358,10 @@ def _notes(table: TextTable, used: Sequence[str | None], patient_column: str | N
         if not name and (stripped(cells) != "").any()
     ]
     if unnamed:
-        notes.append(f"Columns that hold values, have no name in line 1 and were not used: column {listed(unnamed)}.")
+        notes.append(
+            f"Columns that hold values, have no name in line {table.header_line} and were not used: column "
+            f"{listed(unnamed)}."
+        )
     if num_kept < len(table):
         notes.append(f"Rows that lack a label and were left out: {len(table) - num_kept:,} of {len(table):,}.")
     return tuple(notes)

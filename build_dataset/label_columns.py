@@ -13,12 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from build_dataset.tables import Cells, TextTable, listed
-from medsynth.data.wording import counted
+from medsynth.data.text_table import Cells, Marks, TextTable
+from medsynth.data.wording import counted, listed
 from medsynth.errors import DataError
 
 Labels = npt.NDArray[np.float32]
-Marks = npt.NDArray[np.bool_]
 Column = tuple[tuple[str, ...], Labels]  # names of the labels that a column gives, and their values [N, labels]
 
 MISSING_RULES = ("error", "absent", "drop")
@@ -66,7 +65,7 @@ def refuse_other_values(table: TextTable, place: str, cells: Cells) -> None:
     table.refuse(
         wrong,
         f"{place} is a label, since {np.count_nonzero(~is_other):,} of its {np.count_nonzero(~is_empty):,} cells are "
-        f"0 or 1, and so must the others be; correct the cell, or choose the label columns with --labels{uncertain}",
+        f"0 or 1, and so must the others be; correct the cell, or choose the label columns with --labels{uncertain}.",
         words.to_numpy(),
     )
 
@@ -84,7 +83,7 @@ def read_label_column(table: TextTable, column: str, missing_labels: str) -> Col
     words = stripped(table.column(column))
     is_empty = _is_empty(words)
     if missing_labels == "error":
-        table.refuse(is_empty, f"a label is expected in column {column!r} (see --missing-labels)", words.to_numpy())
+        table.refuse(is_empty, f"a label is expected in column {column!r} (see --missing-labels).", words.to_numpy())
     kinds = set(words[~is_empty])
     are_numbers = all(_number(kind) is not None for kind in kinds)
     if is_label(words.to_numpy()) and not (are_numbers and all(map(_is_whole, kinds))):
@@ -106,7 +105,7 @@ def _class_numbers(table: TextTable, column: str, words: "pd.Series[str]", is_em
     table.refuse(
         wrong,
         f"column {column!r} holds numbers, and zeros and ones, or class numbers such as 0, 1, 2 (whole, none below 0) "
-        "were expected; correct the cell or leave the column out of --labels",
+        "were expected; correct the cell or leave the column out of --labels.",
         words.to_numpy(),
     )
     return words.map({word: "" if (number := _number(word)) is None else f"{number:.0f}" for word in set(words)})

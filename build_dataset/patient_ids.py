@@ -5,7 +5,8 @@ import unicodedata
 
 import numpy as np
 
-from build_dataset.tables import Cells, quoted
+from medsynth.data.text_table import Cells
+from medsynth.data.wording import quoted
 
 _NUMBER = re.compile(r"(\d+)(?:\.0+)?", re.ASCII)
 

@@ -15,8 +15,8 @@ from GAN_joint.encoding import RowEncoder
 from GAN_joint.origin import origin_notes, require_same_columns
 from GAN_joint.paired_data import PairedRows, read_paired_rows
 from GAN_joint.synthetic import SyntheticSet
-from GAN_joint.table import read_text_table
 from medsynth.data.images import ImageForm, Images, load_image
+from medsynth.data.text_table import read_text_table
 from medsynth.data.wording import counted
 from medsynth.errors import DataError, UsageError
 from medsynth.parallel import available_cpus

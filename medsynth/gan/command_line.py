@@ -136,6 +136,26 @@ def generate_parser(description: str) -> argparse.ArgumentParser:
     return parser
 
 
+def add_numbered_options(command: argparse.ArgumentParser, thing: str) -> None:
+    """Add the options of a generation in which every image is fixed by the seed and its own number.
+
+    Args:
+        command: What makes them.
+        thing: What a number stands for ("frame").
+    """
+    command.add_argument("--num", type=int, default=1000, metavar="N", help=f"{thing}s (default: %(default)s)")
+    command.add_argument(
+        "--first",
+        type=int,
+        default=0,
+        metavar="I",
+        help=f"number of the first one; {thing} I is the same in every range (default: %(default)s)",
+    )
+    _add_seed(command, 1, "of the latents")
+    command.add_argument("--num-gpus", type=int, default=1, metavar="N", help="that share it (default: %(default)s)")
+    _add_snapshot(command)
+
+
 def export_parser(description: str) -> argparse.ArgumentParser:
     """Return the parser of the command export.
 

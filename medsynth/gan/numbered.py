@@ -10,13 +10,27 @@ import tensorflow as tf
 from PIL import Image
 
 from medsynth.data.tfrecords import Images
+from medsynth.errors import UsageError
 from medsynth.files import atomic_path
 from medsynth.gan.sampling import Floats, quantise
 
 # Images of one call of the generator, always full, and of one part on disk. The last bits of a network depend on the
 # size of its batch, so both are fixed: other numbers would change what a seed gives.
 BLOCK, PART = 64, 1024
-MOST_NUMBERS = 10**10
+_MOST_NUMBERS = 10**10
+
+
+def require_numbers(first: int, num: int) -> None:
+    """Refuse numbers that cannot be.
+
+    Raises:
+        UsageError: Below 0 or too large, or none.
+    """
+    if num < 1 or first < 0 or first + num > _MOST_NUMBERS:
+        raise UsageError(
+            f"--num is 1 or more, --first 0 or more, and both together at most {_MOST_NUMBERS:,}.",
+            received=f"--first {first} --num {num}",
+        )
 
 
 def aligned_parts(first: int, num: int) -> Iterator[range]:

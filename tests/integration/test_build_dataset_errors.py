@@ -64,8 +64,8 @@ def without_patient(table: pd.DataFrame) -> pd.DataFrame:
 
 
 DAMAGES: dict[str, tuple[Damage, str]] = {
-    "no table": (lambda raw: table_path(raw).unlink(), r"train\.csv: A csv file was expected.*no such file"),
-    "empty table": (lambda raw: table_path(raw).write_text("") and None, r"train\.csv: The file is no readable csv"),
+    "no table": (lambda raw: table_path(raw).unlink(), r"train\.csv: A table was expected.*no such file"),
+    "empty table": (lambda raw: table_path(raw).write_text("") and None, r"train\.csv: Names of columns were expected"),
     "no finding column": (change_table(lambda t: t.drop(columns="Edema")), r"train\.csv: .*Edema is missing"),
     "no path column": (change_table(lambda t: t.drop(columns="Path")), r"train\.csv: .*; Path is missing"),
     "no frontal image": (

@@ -1,5 +1,6 @@
 """Bad tables of the three sources: one clear line that names the file, exit code 2, and nothing half-written."""
 
+import codecs
 import csv
 import io
 import math
@@ -100,23 +101,24 @@ def test_the_tables_are_sound_before_the_damage(name: str, tmp_path: Path, monke
 # Damages of any csv file: what happens to its bytes.
 
 BYTES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
-    "empty": (lambda _: b"", "names of columns were expected in line 1"),
-    "only blank lines": (lambda _: b"\n\n\n", "names of columns were expected in line 1"),
+    "empty": (lambda _: b"", "Names of columns were expected in line 1"),
+    "only blank lines": (lambda _: b"\n\n\n", "Names of columns were expected in line 1"),
     "only a header": (lambda text: text.splitlines()[0], "The table has no rows"),
-    "another encoding": (
-        lambda text: text.replace(b"\n", "\nMüller,".encode("latin-1"), 3),
-        "line 2 is not in UTF-8.*Received: byte 0xfc",
+    "UTF-8 with another byte": (
+        lambda text: codecs.BOM_UTF8 + text.replace(b"\n", "\nMüller".encode("latin-1"), 3),
+        "Line 2 is not in utf-8.*xfc",
     ),
-    "UTF-16": (lambda text: text.decode().encode("utf-16"), "line 1 is not in UTF-8"),
-    "a spreadsheet": (lambda text: b"PK\x03\x04\xff\xd8" + text, "line 1 is not in UTF-8"),
-    "an open quote": (lambda text: text.replace(b"\n", b'\n"', 2), r"no readable csv from line [23] on"),
-    "text behind a quote": (lambda text: text.replace(b"\n", b'\n"a"b', 1), "no readable csv from line 2 on"),
-    "a cell too many": (lambda text: text.replace(b"\n", b"\n,", 2), r"Line 2: (\d+) cells were expected"),
-    "a row cut short": (lambda text: text.rstrip().rpartition(b",")[0] + b"\n", r"Line \d+: \d+ cells were expected"),
+    "half a character of UTF-16": (lambda text: text.decode().encode("utf-16")[:-1], r"Line \d+ is not in utf-16"),
+    "a spreadsheet": (lambda text: b"PK\x03\x04\xff\xd8" + text, "no table of text; save it as csv"),
+    "an open quote": (lambda text: text.replace(b"\n", b'\n"', 2), r"no readable table from line [23] on"),
+    "text behind a quote": (lambda text: text.replace(b"\n", b'\n"a"b', 1), "no readable table from line 2 on"),
+    "a cell too many": (lambda text: text.replace(b"\n", b"\n,", 2), r"Line 2 must have \d+ cells, as line 1 has"),
+    "an empty cell too many": (lambda text: text.replace(b"\n", b",\n").replace(b",\n", b"\n", 1), "Line 2 must have"),
+    "a row cut short": (lambda text: text.rstrip().rpartition(b",")[0] + b"\n", r"Line \d+ must have \d+ cells"),
     "a huge cell": (lambda text: text.replace(b"\n", b"\n" + b"x" * 200_000, 1), "from line 2 on.*field limit"),
     "a column twice": (
         lambda text: b"\n".join(line + b"," + line.split(b",")[1] for line in text.splitlines()),
-        "Every column has its own name. Received: (Sex|Label|patient) more than once",
+        r"Line 1: every column has its own name. Received: '(Sex|Label|patient)' in columns 2 and \d+",
     ),
 }
 
@@ -309,7 +311,7 @@ def test_a_raw_folder_that_is_none(
         (["--labels=patient"], "--labels names a column once, and neither"),
         (["--split=0.5"], "--split"),
         (["--limit=6"], "raw: No combination of labels occurs more than 6 times"),
-        (["--csv=other.csv"], r"raw/other\.csv: A csv file was expected here\. Received: no such file"),
+        (["--csv=other.csv"], r"raw/other\.csv: A table was expected here\. Received: no such file"),
         (["--test-val-samples=9"], "raw: The valid split has fewer images"),
     ],
 )

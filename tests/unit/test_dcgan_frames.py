@@ -77,6 +77,10 @@ TABLES = {
     "path,patient\na.png,1\n": "A column 'group_id' was expected (--group-column names another)",
     "path,group_id\na.png,1\nb.png,\n": "Line 3, column 'group_id'",
     "path,group_id\na.png,1\na.png,2\n": "Line 3 names a file that line 2 names already",
+    "path,Group id\na.png,1\n": "(--group-column names another). Did you mean 'Group id'?",
+    'path,group_id,note\na.png,1,"two\nlines"\n\nb.png, ,none\n': "Line 5, column 'group_id': a value is needed",
+    'path,group_id,note\na.png,1,"two\nlines"\n\na.png,1,none\n': "Line 5 names a file that line 2 names already",
+    "path,group_id\na.png,1\nb.png\n": "Line 3 must have 2 cells",
 }
 
 
@@ -87,6 +91,17 @@ def test_tables_that_cannot_be_used(tmp_path: Path, text: str, words: str) -> No
         find_frames(tmp_path, DataConfig(table="t.csv"))
     assert words in str(error.value)
     assert "t.csv" in str(error.value)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "cp1252"])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_tables_of_every_program_give_the_same_frames(tmp_path: Path, separator: str, encoding: str) -> None:
+    text = 'path,group_id,note\n"Müller 1.png",1,"two\nlines"\n\n b.png ,2,\n'.replace(",", separator)
+    (tmp_path / "t.csv").write_bytes(text.encode(encoding))
+    found = find_frames(tmp_path, DataConfig(table="t.csv"))
+    assert names(found.train) == ["Müller 1.png", "b.png"]
+    assert [frame.source.origin for frame in found.train] == ["line 2 of t.csv", "line 5 of t.csv"]
+    assert any("read as cp1252" in note for note in found.notes) == (encoding == "cp1252")
 
 
 @pytest.mark.parametrize(

@@ -469,9 +469,29 @@ def no_targets(folder: Path, data_dir: Path) -> None:
     write_synthetic(folder, data_dir)
 
 
+def edited(change: Callable[[str], str]) -> Callable[[Path, Path], None]:
+    """Return what changes the third row of a synthetic table, which stands in line 4."""
+
+    def make(folder: Path, data_dir: Path) -> None:
+        part = write_synthetic(folder, data_dir) / "table" / "part-0000000000.csv"
+        lines = part.read_text().splitlines(keepends=True)
+        assert change(lines[3]) != lines[3]
+        part.write_text("".join([*lines[:3], change(lines[3]), *lines[4:]]))
+
+    return make
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (
+            edited(lambda line: line.replace("typical", "severe")),
+            r"part-0000000000\.csv: Line 4, column 'pain': one of 'none', .* was expected\. Received: 'severe'",
+        ),
+        (
+            edited(lambda line: line.replace("png,", "png,about ")),
+            r"part-0000000000\.csv: Line 4, column 'age': a finite number was expected\. Received: 'about \d+'",
+        ),
         (no_images, "Images are needed"),
         (few, "At least 20 synthetic pairs are needed"),
         (other_columns, "without 'age'"),

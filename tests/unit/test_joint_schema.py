@@ -11,7 +11,7 @@ import pytest
 
 from GAN_joint.columns import Column
 from GAN_joint.schema import Proposal, propose_schema, read_schema, schema_path, write_schema
-from GAN_joint.table import TableForm, detect_form, read_text_table
+from medsynth.data.text_table import TableForm, detect_form, read_text_table
 from medsynth.errors import DataError, MedsynthError, UsageError
 from tests.joint_files import (
     HEADER,
