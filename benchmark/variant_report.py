@@ -135,9 +135,9 @@ def draw_values(path: Path, outcomes: Sequence[Outcome], variants: Sequence[Vari
         axes.tick_params(labelsize=8)
         axes.grid(axis="x", color="0.92")
         axes.spines[["top", "right"]].set_visible(False)
-    figure.supxlabel(
-        "dots: seeds; bar: mean and 95 % interval; dashed: as many other real images", fontsize=8, color="0.3"
-    )
+    has_floor = any(row.get("floor") is not None for row in outcomes[0].rows.values())
+    note = "dots: seeds; bar: mean and 95 % interval" + ("; dashed: as many other real images" if has_floor else "")
+    figure.supxlabel(note, fontsize=8, color="0.3")
     save_png(figure, path)
 
 
@@ -170,7 +170,9 @@ def _summarise(outcomes: Sequence[Outcome], name: str, reference: str, metric: s
         test = ttest_ind(values, of_reference, equal_var=False)
         interval = test.confidence_interval(CONFIDENCE)
         difference = Estimate(float(values.mean() - of_reference.mean()), float(interval.low), float(interval.high))
-    return _Summary(values, mean_estimate(values), difference)
+    mean = mean_estimate(values)
+    # No metric but KID can be negative.
+    return _Summary(values, mean if metric.startswith("kid") else mean.within(0.0), difference)
 
 
 def _cell(summary: _Summary) -> str:

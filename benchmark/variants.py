@@ -16,7 +16,7 @@ from benchmark.chain import ROOT, StepFailedError
 from benchmark.variant_report import Outcome, Variant, draw_samples, draw_values, results_csv, table_text
 from medsynth.errors import DataError, UsageError
 from medsynth.files import make_folder, read_json, write_json, write_text
-from medsynth.metrics.catalogue import METRICS, parse_metrics
+from medsynth.metrics.catalogue import METRICS, metric_of_row, parse_metrics
 from medsynth.parallel import available_cpus
 from medsynth.progress import Progress
 from medsynth.runs import DONE_NAME, RunFolder
@@ -176,7 +176,8 @@ class _Session:
             DataError: The metrics are not there.
         """
         folder, request = self._folder(variant, seed), self.request
-        needs_features = any(METRICS[name].needs != "pixels" for name in parse_metrics(request.metrics))
+        metrics = parse_metrics(request.metrics)
+        needs_features = any(METRICS[name].needs != "pixels" for name in metrics)
         start = f"{request.features if needs_features else 'pixels'}-{request.split}-n"
         end = f"-seed{_EVALUATION_SEED}{'' if request.with_floor else '-nofloor'}.json"
         found = sorted((folder / "metrics").glob(f"{start}*{end}"))
@@ -191,7 +192,7 @@ class _Session:
             kimg=last["Progress/kimg"],
             minutes=60 * last["Timing/total_hours"],
             num_images=record["settings"]["n"],
-            rows=network["rows"],
+            rows={name: row for name, row in network["rows"].items() if metric_of_row(name) in metrics},
             samples=folder / _SAMPLES,
         )
 
