@@ -108,6 +108,11 @@ def _source(arguments: argparse.Namespace) -> "_Dataset | _Frames":
                 received=", ".join(given),
             )
         return _Dataset(arguments)
+    if not data_config.table and arguments.results_dir.resolve().is_relative_to(arguments.data_dir.resolve()):
+        raise UsageError(
+            "results_dir lies in the folder of frames, where its pictures would be taken for frames; choose another.",
+            received=arguments.results_dir,
+        )
     return _Frames(find_frames(arguments.data_dir, data_config), arguments.results_dir / CACHE_FOLDER)
 
 

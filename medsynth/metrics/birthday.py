@@ -67,7 +67,8 @@ def birthday_estimates(
     holders, found, possible = _duplicates(np.asarray(fake, np.float64), fake_groups, thresholds)
     logarithms = np.log(np.maximum(possible, 1.0) / (found + 1.0))
     support = jackknife_estimate(logarithms[0], logarithms[1:])
-    value, low, high = (float(np.exp(end)) for end in (support.value, support.low, support.high))
+    # With nearly all pairs duplicates the estimate comes out a little below one image.
+    value, low, high = (max(float(np.exp(end)), 1.0) for end in (support.value, support.low, support.high))
     if num_blocks:
         exact = _poisson_interval(found[0])
         with np.errstate(divide="ignore"):

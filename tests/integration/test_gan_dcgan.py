@@ -170,3 +170,10 @@ def test_a_damaged_frame_is_named(tmp_path: Path) -> None:
     path = data / "clip1" / "frame_0003.png"
     path.write_bytes(b"no picture")
     assert str(path) in refused(*train(data, tmp_path / "out"))
+
+
+def test_results_among_the_frames_are_refused(tmp_path: Path) -> None:
+    data = write_frames(tmp_path / "frames")
+    assert "would be taken for frames" in refused(*train(data, data / "results"))
+    assert "would be taken for frames" in refused(*train(data, data))
+    assert not (data / "results").exists()
