@@ -163,13 +163,14 @@ def groups_of_table(dataset: CocoDataset, table: Path, column: str) -> dict[int,
         if not is_there:
             received = ", ".join(map(str, rows.columns))
             raise DataError(f"A column {wanted} was expected.", received=received, path=table)
+    of_path: defaultdict[str, set[str]] = defaultdict(set)
     of_name: defaultdict[str, set[str]] = defaultdict(set)
     for cell, group in zip(rows[image_column], rows[column], strict=True):
-        for name in {cell, PurePosixPath(cell).name}:
-            of_name[name].add(group)
+        of_path[cell].add(group)
+        of_name[PurePosixPath(cell).name].add(group)
     groups = {}
     for image in dataset.images:
-        found = of_name.get(image.file_name) or of_name.get(PurePosixPath(image.file_name).name, set())
+        found = of_path.get(image.file_name) or of_name.get(PurePosixPath(image.file_name).name, set())
         if len(found) != 1 or "" in found:
             raise DataError(
                 f"One group for {image.file_name} was expected in column {column!r}.",

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +25,7 @@ def held_out_groups(groups: Iterable[str], share: float, seed: int) -> frozenset
 
 
 def stratified_groups(
-    groups: npt.ArrayLike, labels: npt.NDArray[np.generic], shares: Sequence[float], seed: int
+    groups: npt.ArrayLike, labels: npt.NDArray[Any], shares: Sequence[float], seed: int
 ) -> npt.NDArray[np.int64]:
     """Deal groups to splits so that every label keeps its share, and return the number of each row's split, [N].
 
