@@ -132,7 +132,17 @@ def add_phantom_commands(add: Callable[[str, str], argparse.ArgumentParser]) -> 
     lung.add_argument("--image-size", type=int, default=128, metavar="N", help="pixels a side (default: 128)")
     lung.add_argument("--form", default="png", help="png: frames; gif: clips, for create_from_video (default: png)")
     lung.add_argument("--overwrite", action="store_true", help="replace another phantom")
-    for command in (chest, ecg, lung):
+    lesions = add("create_phantom_lesions", "made-up photographs of lesions in COCO form, to try classifier_segment")
+    lesions.add_argument("target_dir", type=Path, help="new or empty folder")
+    lesions.add_argument(
+        "--patients", dest="num_patients", type=int, default=300, metavar="N", help="of 1 to 3 images (default: 300)"
+    )
+    lesions.add_argument("--image-size", type=int, default=256, metavar="N", help="shorter side (default: 256)")
+    lesions.add_argument(
+        "--test-cue", default="absent", help="sticker in the test: absent, or permuted, of any colour (default: absent)"
+    )
+    lesions.add_argument("--overwrite", action="store_true", help="replace another phantom")
+    for command in (chest, ecg, lung, lesions):
         command.add_argument(
             "--seed", type=app.non_negative_seed, default=0, metavar="N", help="of everything random (default: 0)"
         )

@@ -49,6 +49,10 @@ def main(arguments: argparse.Namespace) -> None:
         from medsynth.data.phantom_ultrasound import create_phantom_ultrasound
 
         print(create_phantom_ultrasound(**settings, num_workers=num_workers))
+    elif command == "create_phantom_lesions":
+        from medsynth.data.phantom_lesions import create_phantom_lesions
+
+        print(create_phantom_lesions(**settings, num_workers=num_workers))
     elif command == "create_from_video":
         from build_dataset.video import create_from_video, format_result
 

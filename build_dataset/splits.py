@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from medsynth.data.group_split import stratified_groups
 from medsynth.data.wording import counted
 from medsynth.errors import DataError, UsageError
 
@@ -133,10 +134,7 @@ def stratify_patients(
 ) -> dict[str, Indices]:
     """Deal patients to train, valid and test so that every label keeps its share, and return the rows of each.
 
-    The patients are shuffled with RandomState(seed) and ordered by their number of images, largest first.
-    Each goes where it most lowers the sum of (wished - dealt)^2 / wished over the splits, and over the
-    images, the positives and the negatives of every label. (scikit-learn's StratifiedGroupKFold deals in
-    this order, too, to folds of one size.)
+    How: `medsynth.data.group_split.stratified_groups`.
 
     Args:
         patients: One id per row, [N].
@@ -149,36 +147,14 @@ def stratify_patients(
         DataError: Fewer than three patients.
     """
     _require_fraction(fraction)
-    of_row, distinct = pd.factorize(np.asarray(patients), sort=True)
-    if len(distinct) < len(SPLIT_NAMES):
+    num_patients = len(set(patients))
+    if num_patients < len(SPLIT_NAMES):
         raise DataError(
             "Train, valid and test need at least one patient each.",
-            received=f"{counted(len(distinct), 'patient')} in all",
+            received=f"{counted(num_patients, 'patient')} in all",
         )
-    # One column per label, one for its absence, and one for the images as such.
-    present = np.column_stack([labels > 0, labels == 0, np.ones(len(labels))])
-    of_patient = np.zeros((len(distinct), present.shape[1]))
-    np.add.at(of_patient, of_row, present)
-    totals = np.maximum(of_patient.sum(axis=0), 1)
-    shares = np.array([1 - 2 * fraction, fraction, fraction])
-    missing = np.outer(shares, np.ones(len(totals)))  # of each column, as a share of its total
-    order = np.arange(len(distinct))
-    np.random.RandomState(seed).shuffle(order)
-    order = order[np.argsort(-of_patient[order, -1], kind="stable")]
-    split_of_patient = np.empty(len(distinct), np.int64)
-    num_patients = np.zeros(len(SPLIT_NAMES), np.int64)
-    weights = of_patient / totals
-    for position, patient in enumerate(order):
-        # missing^2 - (missing - weight)^2, summed up; the shares are what each split wishes of every column.
-        gain = (2 * missing - weights[patient]) @ weights[patient] / shares
-        gain = gain.round(9)  # what ties on one processor ties on every other
-        if len(order) - position <= np.count_nonzero(num_patients == 0):  # no split stays without a patient
-            gain = np.where(num_patients == 0, gain, -np.inf)
-        chosen = int(np.argmax(gain))
-        split_of_patient[patient] = chosen
-        num_patients[chosen] += 1
-        missing[chosen] -= weights[patient]
-    return _rows_of_splits(split_of_patient[of_row])
+    shares = (1 - 2 * fraction, fraction, fraction)
+    return _rows_of_splits(stratified_groups(patients, labels, shares, seed))
 
 
 def _rows_of_splits(split_of_row: Indices) -> dict[str, Indices]:

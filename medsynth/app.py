@@ -95,9 +95,10 @@ def refuse_other_clone(script: Path) -> None:
     Raises:
         DependencyError: The imported package is not the one beside the script.
     """
-    script_root = script.resolve().parents[1]
     package_root = Path(__file__).resolve().parents[1]
-    if (script_root / "medsynth").is_dir() and script_root != package_root:
+    above = script.resolve().parents[1:3]  # of GAN_prog/train.py, of classifier_segment/scripts/check-dataset.py
+    script_root = next((folder for folder in above if (folder / "medsynth").is_dir()), package_root)
+    if script_root != package_root:
         raise DependencyError(
             f"This script belongs to {script_root}, but the installed medsynth package to another checkout. "
             f"Install this one: pip install -e '{script_root}[cpu]'.",

@@ -16,7 +16,11 @@ SCRIPT_NAMES = (
     *("train.py", "test.py", "evaluate.py", "generate.py", "export.py", "dataset_tool.py"),
     *("compare.py", "seeds.py", "control.py", "demo.py", "nn.py", "cxpl.py", "xplain.py"),
 )
-SCRIPTS = [ROOT / app / name for app in APPS for name in SCRIPT_NAMES if (ROOT / app / name).is_file()]
+SCRIPTS = [
+    *(ROOT / app / name for app in APPS for name in SCRIPT_NAMES if (ROOT / app / name).is_file()),
+    # Called as modules, `python -m scripts.check-dataset`: the names are published.
+    *sorted((ROOT / "classifier_segment" / "scripts").glob("*-*.py")),
+]
 MODULES = sorted(path for top in ("medsynth", *APPS) for path in (ROOT / top).rglob("*.py"))
 
 # What a layer may import of the suite, beside itself. The order is the direction: down only.
@@ -79,8 +83,10 @@ def test_there_is_something_to_check() -> None:
         "build_dataset",
         "classifier_fake",
         "classifier_real",
+        "classifier_segment",
     } <= set(APPS)
     assert len(SCRIPTS) >= 9
+    assert {"check-dataset.py", "split-dataset.py"} <= {path.name for path in SCRIPTS}
     assert len(MODULES) > 40
 
 

@@ -1,0 +1,1 @@
+"""Put COCO files in order: check, simplify, split, count, and make them from masks."""

@@ -1,0 +1,1 @@
+"""The published scripts: `cd classifier_segment && python -m scripts.check-dataset ...`."""
