@@ -13,7 +13,14 @@ from typing import Any
 import keras
 from keras import ops
 
-from classifier_segment.models.layers import dense, drop_rates, dropped_branch, perceptron, truncated_normal
+from classifier_segment.models.layers import (
+    LayerNormalization,
+    dense,
+    drop_rates,
+    dropped_branch,
+    perceptron,
+    truncated_normal,
+)
 
 _EPSILON, _KERNEL, _FIRST_SCALE = 1e-6, 7, 1e-6
 
@@ -81,8 +88,8 @@ class ConvNeXt:
         return dense(num_classes, "classifier.2", dtype="float32")(features)
 
 
-def _norm(name: str) -> keras.layers.LayerNormalization:
-    return keras.layers.LayerNormalization(epsilon=_EPSILON, name=name)
+def _norm(name: str) -> LayerNormalization:
+    return LayerNormalization(epsilon=_EPSILON, name=name)
 
 
 def _block(x: Any, name: str, rate: float) -> Any:

@@ -11,7 +11,14 @@ import keras
 from keras import ops
 
 from classifier_segment.models.attention import WindowAttention
-from classifier_segment.models.layers import dense, drop_rates, dropped_branch, perceptron, truncated_normal
+from classifier_segment.models.layers import (
+    LayerNormalization,
+    dense,
+    drop_rates,
+    dropped_branch,
+    perceptron,
+    truncated_normal,
+)
 
 _EPSILON = 1e-5
 
@@ -87,8 +94,8 @@ class Swin:
         return x + dropped_branch(y, rate, f"{name}.mlp")
 
 
-def _norm(name: str) -> keras.layers.LayerNormalization:
-    return keras.layers.LayerNormalization(epsilon=_EPSILON, name=name)
+def _norm(name: str) -> LayerNormalization:
+    return LayerNormalization(epsilon=_EPSILON, name=name)
 
 
 def _halved(x: Any, name: str) -> Any:

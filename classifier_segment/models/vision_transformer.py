@@ -11,7 +11,7 @@ import keras
 from keras import ops
 
 from classifier_segment.models.attention import Heads
-from classifier_segment.models.layers import dense, perceptron
+from classifier_segment.models.layers import LayerNormalization, dense, perceptron
 
 _EPSILON = 1e-6
 
@@ -81,7 +81,7 @@ class VisionTransformer:
         x = PositionEmbedding(name="encoder")(ClassToken(name="class_token")(x))
         for number in range(self.depth):
             x = self._block(x, f"encoder.layers.encoder_layer_{number}")
-        x = keras.layers.LayerNormalization(epsilon=_EPSILON, name="encoder.ln")(x)
+        x = LayerNormalization(epsilon=_EPSILON, name="encoder.ln")(x)
         return keras.Model(images, x[:, 0], name="backbone")  # [N, T + 1, C] -> [N, C]
 
     def imagenet_head(self, features: Any, num_classes: int) -> Any:
@@ -89,9 +89,9 @@ class VisionTransformer:
         return keras.layers.Dense(num_classes, name="heads.head", dtype="float32")(features)
 
     def _block(self, x: Any, name: str) -> Any:
-        y = keras.layers.LayerNormalization(epsilon=_EPSILON, name=f"{name}.ln_1")(x)
+        y = LayerNormalization(epsilon=_EPSILON, name=f"{name}.ln_1")(x)
         y = dense(3 * self.width, f"{name}.self_attention.in_proj")(y)
         y = Heads(self.num_heads, name=f"{name}.self_attention")(y)
         x = x + dense(self.width, f"{name}.self_attention.out_proj")(y)
-        y = keras.layers.LayerNormalization(epsilon=_EPSILON, name=f"{name}.ln_2")(x)
+        y = LayerNormalization(epsilon=_EPSILON, name=f"{name}.ln_2")(x)
         return x + perceptron(y, self.hidden, (f"{name}.mlp.0", f"{name}.mlp.3"))

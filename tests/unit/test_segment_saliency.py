@@ -121,7 +121,7 @@ def test_norms_change_no_gradient(batch):
     assert np.isfinite(with_norms.overlap_norm)
 
 
-@pytest.mark.parametrize("name", ["squeezenet1_0", "vit_b_16"])
+@pytest.mark.parametrize("name", DESIGNS)
 def test_the_overlaps_gradient_is_the_slope_of_the_overlap(name, batch):
     classifier = made(name)
     network, weight = SaliencyNetwork(classifier), classifier.network.trainable_variables[0]
