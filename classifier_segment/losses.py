@@ -21,6 +21,7 @@ from keras import ops
 from classifier_segment.saliency import SaliencyNetwork
 
 Form = Literal["published", "differentiable"]
+NormsAt = Literal["layer", "weights"]
 PUBLISHED_WEIGHT, PUBLISHED_CUT = 0.7, 0.5
 
 
@@ -101,8 +102,8 @@ class LossGradients(NamedTuple):
         terms: Of the batch.
         logits: [N, L].
         gradients: Of the loss, one for each trainable weight.
-        cross_entropy_norm: Norm of the gradient of w * cross-entropy over all weights; NaN where not asked for.
-        overlap_norm: Norm of the gradient of (1 - w) * overlap; NaN where not asked for, 0 for `published`.
+        cross_entropy_norm: Norm of the gradient of w * cross-entropy.
+        overlap_norm: Norm of the gradient of (1 - w) * overlap; 0 for `published`.
     """
 
     terms: LossTerms
@@ -120,7 +121,7 @@ def loss_gradients(
     labels: Any,
     masks: Any,
     *,
-    with_norms: bool = True,
+    norms_at: NormsAt = "layer",
 ) -> LossGradients:
     """Return the loss of a batch and its gradients; to be called in a tf.function.
 
@@ -131,31 +132,32 @@ def loss_gradients(
         images: Normalised, [N, D, D, 3].
         labels: Integers [N].
         masks: 0 or 1, [N, H, W].
-        with_norms: Whether both terms' gradient norms are computed. For `published` they cost nothing; for
-            `differentiable` a second pass back through the network.
+        norms_at: What both terms' gradient norms are taken with respect to: `layer`, the activations of the layer that
+            the maps are of, where both terms enter the backbone, which costs little behind a late layer; or `weights`,
+            all of them, for which `differentiable` needs a second pass back through the whole network.
     """
     trains_overlap = loss.form == "differentiable" and loss.weight < 1
-    with tf.GradientTape(persistent=trains_overlap and with_norms) as tape:
+    with tf.GradientTape(persistent=True) as tape:
         found = network(images, labels, training=True)
         maps = found.maps((masks.shape[1], masks.shape[2]))
         terms = loss(found.logits, labels, maps, masks)
-        overlap_part = -(1 - loss.weight) * terms.overlap
         cross_entropy_part = loss.weight * terms.cross_entropy
-        # What has no gradient is kept out, so that nothing is recorded for it.
-        total = terms.loss if trains_overlap else cross_entropy_part
-    unknown, none = tf.constant(float("nan")), tf.constant(0.0)
-    if not trains_overlap:
-        gradients = _gradients(tape, total, weights)
-        return LossGradients(terms, found.logits, gradients, tf.linalg.global_norm(gradients), none)
-    if not with_norms:
-        return LossGradients(terms, found.logits, _gradients(tape, total, weights), unknown, unknown)
-    parts = [_gradients(tape, part, weights) for part in (cross_entropy_part, overlap_part)]
-    sums = [first + second for first, second in zip(*parts, strict=True)]
-    return LossGradients(terms, found.logits, sums, *(tf.linalg.global_norm(part) for part in parts))
+        overlap_part = -(1 - loss.weight) * terms.overlap
+        # Of the published overlap nothing is recorded, so it is left out.
+        parts = [cross_entropy_part, overlap_part] if trains_overlap else [cross_entropy_part]
+        total = sum(parts)
+    variables = [getattr(weight, "value", weight) for weight in weights]
+    if norms_at == "weights":
+        separate = [_gradients(tape, part, variables) for part in parts]
+        gradients = [sum(shares) for shares in zip(*separate, strict=True)]
+    else:
+        separate = [_gradients(tape, part, [found.activations]) for part in parts]
+        gradients = _gradients(tape, total, variables)
+    norms = [tf.linalg.global_norm(part) for part in separate] + [tf.constant(0.0)]
+    return LossGradients(terms, found.logits, gradients, norms[0], norms[1])
 
 
-def _gradients(tape: tf.GradientTape, value: Any, weights: list[Any]) -> list[Any]:
-    found: list[Any] = tape.gradient(
-        value, [getattr(weight, "value", weight) for weight in weights], unconnected_gradients="zero"
-    )
-    return found
+def _gradients(tape: tf.GradientTape, value: Any, sources: list[Any]) -> list[Any]:
+    found = tape.gradient(value, sources, unconnected_gradients="zero")
+    # That of a table whose rows are taken, as Swin's, comes as slices.
+    return [tf.convert_to_tensor(gradient) for gradient in found]

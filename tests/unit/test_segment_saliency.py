@@ -90,7 +90,7 @@ def gradients_of(form, batch, classifier=None, masks=None, **options):
 
 
 def test_the_published_overlap_trains_nothing(batch):
-    found = gradients_of("published", batch)
+    found = gradients_of("published", batch, norms_at="weights")
     assert 0 < float(found.terms.overlap) < 1
     assert float(found.overlap_norm) == 0
     keras.utils.set_random_seed(8)
@@ -107,18 +107,21 @@ def test_the_published_overlap_trains_nothing(batch):
 
 @pytest.mark.parametrize("name", DESIGNS)
 def test_the_differentiable_overlap_trains(name, batch):
-    found = gradients_of("differentiable", batch, made(name))
+    found = gradients_of("differentiable", batch, made(name), norms_at="weights")
     assert float(found.cross_entropy_norm) > 1e-3
     assert float(found.overlap_norm) > 1e-3
     assert all(np.isfinite(gradient).all() for gradient in found.gradients)
 
 
 def test_norms_change_no_gradient(batch):
-    with_norms, without = (gradients_of("differentiable", batch, with_norms=norms) for norms in (True, False))
-    for first, second in zip(with_norms.gradients, without.gradients, strict=True):
+    found = [gradients_of("differentiable", batch, norms_at=place) for place in ("layer", "weights")]
+    for first, second in zip(*(result.gradients for result in found), strict=True):
         np.testing.assert_allclose(first, second, rtol=1e-3, atol=1e-5)
-    assert np.isnan(without.overlap_norm)
-    assert np.isfinite(with_norms.overlap_norm)
+    for norm in ("cross_entropy_norm", "overlap_norm"):
+        at_layer, at_weights = (float(getattr(result, norm)) for result in found)
+        assert at_layer > 1e-4
+        assert at_weights > 1e-4
+        assert at_layer != pytest.approx(at_weights, rel=1e-3)
 
 
 @pytest.mark.parametrize("name", DESIGNS)
