@@ -81,9 +81,8 @@ def _load_keras(network: keras.Model, name: str, source: str | Path) -> None:
 def copy_keras_weights(original: keras.Model, network: keras.Model) -> None:
     """Give a backbone the weights of the same one in keras.applications, which has them in the same order.
 
-    ConvNeXt's depthwise kernels are [h, w, 1, C] there and [h, w, C, 1] here.
+    ConvNeXt's depthwise kernels are [h, w, 1, C] there and [h, w, C, 1] here, and it ends in a normalisation that the
+    published head drops.
     """
-    # Keras' ConvNeXt normalises pixels in a layer of its own, whose three numbers are no weights of ours.
-    values = [np.asarray(variable) for variable in original.weights if "normalization" not in variable.path.split("/")]
-    for variable, value in zip(network.weights, values, strict=True):
-        variable.assign(value.reshape(variable.shape))
+    for variable, value in zip(network.weights, original.weights, strict=False):
+        variable.assign(np.asarray(value).reshape(variable.shape))

@@ -1,5 +1,7 @@
 """Networks of classifier_segment: heads, sizes, randomness, and where weights come from."""
 
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from classifier_segment.models.attention import places_apart
 from classifier_segment.models.classifier import DESIGNS as PUBLISHED
 from classifier_segment.models.classifier import build_classifier
 from classifier_segment.models.presets import PREPROCESSING
-from classifier_segment.models.pretrained import PUBLISHED_NAMES, load_pretrained
+from classifier_segment.models.pretrained import PUBLISHED_NAMES, copy_keras_weights, load_pretrained, without_head
 from classifier_segment.models.segmenters import SegmenterSizes, build_segmenter
 from classifier_segment.models.squeezenet import SqueezeNet
 from classifier_segment.models.torchvision_weights import load_torchvision, read_state_dictionary, torchvision_key
@@ -148,3 +150,29 @@ def test_unknown_names_are_refused():
         load_pretrained(tiny_classifier().backbone, "squeezenet1_0", "imagenet")
     with pytest.raises(NetworkError, match="no such file"):
         load_pretrained(tiny_classifier("convnext_small").backbone, "convnext_small", "nothing.h5")
+
+
+def test_keras_convnext_has_our_weights_in_our_order():
+    with keras.StatelessScope(initialize_variables=False):
+        original = keras.applications.ConvNeXtSmall(include_top=False, weights=None, input_shape=(32, 32, 3))
+        theirs = [(weight.path.rpartition("/")[2], sorted(weight.shape)) for weight in original.weights]
+        ours = [
+            (weight.path.rpartition("/")[2], sorted(weight.shape))
+            for weight in without_head("convnext_small", 32).weights
+        ]
+    assert len(ours) == 340
+    for (their_kind, their_sides), (kind, sides) in zip(theirs, ours, strict=False):
+        assert sides == their_sides
+        assert kind == their_kind or (kind == "layer_scale" and their_kind.startswith("variable"))
+    assert theirs[len(ours) :] == [("gamma", [768]), ("beta", [768])], "the normalisation that the head drops"
+
+
+def test_weights_of_keras_are_copied_into_the_shapes_of_ours():
+    network, other = (tiny_classifier("convnext_small").backbone for _ in range(2))
+    turned = [
+        keras.Variable(np.swapaxes(value, 2, 3) if np.ndim(value) == 4 and np.shape(value)[3] == 1 else value)
+        for value in other.get_weights()
+    ]
+    assert any(tuple(theirs.shape) != tuple(ours.shape) for theirs, ours in zip(turned, network.weights, strict=True))
+    copy_keras_weights(SimpleNamespace(weights=turned), network)
+    np.testing.assert_array_equal(network(IMAGES), other(IMAGES))
