@@ -57,6 +57,19 @@ def _fused(momentum: float) -> Any:
     return clone
 
 
+def densenet121_backbone(image_dimension: int, batch_norm_momentum: float = 0.99) -> keras.Model:
+    """Return DenseNet-121 without its top: normalised images [N, D, D, 3] -> mean over places [N, 1024].
+
+    Args:
+        image_dimension: D, pixels a side; at least 32.
+        batch_norm_momentum: Share of the moving statistics that a training step keeps.
+    """
+    original = keras.applications.DenseNet121(
+        include_top=False, weights=None, pooling="avg", input_shape=(image_dimension, image_dimension, 3)
+    )
+    return keras.models.clone_model(original, clone_function=_fused(batch_norm_momentum))
+
+
 def build_densenet121(
     image_dimension: int,
     num_labels: int,
@@ -85,10 +98,7 @@ def build_densenet121(
     # keras.applications takes no dtype, so the policy is set around the call.
     keras.config.set_dtype_policy(precision)
     try:
-        original = keras.applications.DenseNet121(
-            include_top=False, weights=None, pooling="avg", input_shape=(image_dimension, image_dimension, 3)
-        )
-        backbone = keras.models.clone_model(original, clone_function=_fused(batch_norm_momentum))
+        backbone = densenet121_backbone(image_dimension, batch_norm_momentum)
     finally:
         keras.config.set_dtype_policy(previous)
     if backbone_weights is not None:

@@ -1,0 +1,1 @@
+"""The networks: backbones with heads for classes, and segmenters."""

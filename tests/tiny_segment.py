@@ -1,0 +1,19 @@
+"""Networks of classifier_segment small enough for tests."""
+
+from classifier_segment.models.classifier import build_classifier
+from classifier_segment.models.convnext import ConvNeXt
+from classifier_segment.models.squeezenet import SqueezeNet
+from classifier_segment.models.swin import Swin
+from classifier_segment.models.vision_transformer import VisionTransformer
+
+NUM_CLASSES = 3
+DESIGNS = {
+    "squeezenet1_0": SqueezeNet(first_filters=8, stages=(((4, 6),), ((4, 8),))),
+    "convnext_small": ConvNeXt(widths=(6, 8), depths=(1, 2), stochastic_depth=0.0),
+    "vit_b_16": VisionTransformer(patch=8, depth=2, num_heads=2, width=8, hidden=12),
+    "swin_s": Swin(width=8, depths=(2, 2), num_heads=(2, 4), window=2, stochastic_depth=0.0),
+}
+
+
+def tiny_classifier(name="squeezenet1_0", image_dimension=32, **options):
+    return build_classifier(name, NUM_CLASSES, image_dimension=image_dimension, design=DESIGNS[name], **options)
