@@ -144,20 +144,34 @@ def run(
         needs_tensorflow: Whether to check for TensorFlow before `main`.
     """
     arguments = arguments_parser.parse_args()
-    try:
+
+    def call() -> None:
         refuse_other_clone(Path(script))
         if needs_tensorflow:
             require_tensorflow()
         main(arguments)
+
+    guarded(arguments_parser.prog, call)
+
+
+def guarded(program: str, call: Callable[[], None]) -> NoReturn:
+    """Call a script's work and exit: mistakes of the user as one line and exit code 2, requests to stop by their code.
+
+    Args:
+        program: Its name, for messages.
+        call: The work.
+    """
+    try:
+        call()
     except MedsynthError as error:
-        _fail(arguments_parser.prog, error)
+        _fail(program, error)
     except OSError as error:
         explained = explain_os_error(error)
         if explained is None:
             raise
-        _fail(arguments_parser.prog, explained)
+        _fail(program, explained)
     except MemoryError as error:
-        _fail(arguments_parser.prog, MedsynthError("There is not enough memory for this.", received=error))
+        _fail(program, MedsynthError("There is not enough memory for this.", received=error))
     except StoppedError as stopped:
         sys.stdout.flush()
         print(f"\n{stopped}", file=sys.stderr)

@@ -27,7 +27,7 @@ def choose_preset(presets: Mapping[str, Config], name: str) -> Config:
     """
     if name not in presets:
         raise UsageError(
-            f"Unknown preset.{_nearest(name, presets)} Known presets: {', '.join(presets)}.", received=name
+            f"Unknown preset.{nearest(name, presets)} Known presets: {', '.join(presets)}.", received=name
         )
     return presets[name]
 
@@ -48,7 +48,7 @@ def override(config: Config, assignments: Sequence[str]) -> Config:
             raise UsageError("A setting is written key=value.", received=assignment)
         if key not in values:
             groups = sorted(name for name in values if name.startswith(key + "."))
-            hint = f" It is a group; its keys are {', '.join(groups)}." if groups else _nearest(key, values)
+            hint = f" It is a group; its keys are {', '.join(groups)}." if groups else nearest(key, values)
             raise UsageError(f"Unknown setting.{hint}", received=key)
         config = _replace(config, key.split("."), _parse(text), key)
     return config
@@ -80,7 +80,7 @@ def from_json(config_class: type[Config], values: Mapping[str, Any]) -> Config:
     hints = typing.get_type_hints(config_class)
     for key in values:
         if key not in hints:
-            raise UsageError(f"Unknown setting of {config_class.__name__}.{_nearest(key, hints)}", received=key)
+            raise UsageError(f"Unknown setting of {config_class.__name__}.{nearest(key, hints)}", received=key)
     return config_class(**{key: _convert(value, hints[key], key) for key, value in values.items()})
 
 
@@ -105,7 +105,8 @@ def require_range(name: str, value: float, minimum: float, below: float = math.i
         raise UsageError(f"{name} must be {limits}.", received=value)
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return a hint at the known name that is most like `name`, or nothing."""
     matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.3)
     return f" Did you mean {matches[0]}?" if matches else ""
 
