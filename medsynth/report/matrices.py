@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from medsynth.report.canvas import new_figure, save_png
+from medsynth.report.canvas import new_figure, save_png, wrapped_lines
 
 _SHADES = "Blues"  # one hue from light to dark: readable for the colour-blind and in grey
 _DARK = 0.6  # from this share on letters are white
@@ -47,7 +47,9 @@ def confusion_figure(
     totals = counts.sum(axis=1)
     shares = counts / np.maximum(totals, 1)[:, None]
     size = 1.6 + 0.95 * len(class_names)
-    figure = new_figure(max(5.6, size + 2.0), max(3.6, size + 1.0))
+    width = max(5.6, size + 2.0)
+    lines = wrapped_lines(note, width)
+    figure = new_figure(width, size + 0.8 + 0.13 * len(lines))
     axes = figure.add_subplot()
     texts = [
         [f"{count:,}\n{100 * share:.0f} %" if total else "0" for count, share in zip(row, row_shares, strict=True)]
@@ -61,5 +63,5 @@ def confusion_figure(
     axes.set_ylabel("true")
     figure.colorbar(image, shrink=0.8, label="% of the true class")
     figure.suptitle(title, x=0.01, horizontalalignment="left", fontsize=11)
-    figure.supxlabel(note, x=0.01, horizontalalignment="left", fontsize=7.5, color="0.3")
+    figure.supxlabel("\n".join(lines), x=0.01, horizontalalignment="left", fontsize=7.5, color="0.3")
     save_png(figure, path)
