@@ -1,6 +1,7 @@
 """Matplotlib figures that belong to no window, and their files."""
 
 import io
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -28,3 +29,8 @@ def save_png(figure: Any, path: Path) -> None:
     figure.savefig(buffer, format="png", dpi=150)
     with atomic_path(path) as temporary:
         temporary.write_bytes(buffer.getvalue())
+
+
+def wrapped_lines(note: str, width: float) -> list[str]:
+    """Break a note into lines that fit a figure of so many inches, in letters of 7.5 points."""
+    return [line for paragraph in note.splitlines() for line in textwrap.wrap(paragraph, round(15.5 * width))]

@@ -1,6 +1,5 @@
 """ROC, precision-recall and calibration curves of a classifier: one figure of each kind, a panel per label."""
 
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from medsynth.report.canvas import new_figure, save_png
+from medsynth.report.canvas import new_figure, save_png, wrapped_lines
 from medsynth.report.figures import COLOURS
 
 Floats = npt.NDArray[np.float64]
@@ -62,7 +61,7 @@ def curves_figure(
     num_columns = min(_MOST_COLUMNS, len(panels))
     num_rows = -(-len(panels) // num_columns)
     width = max(6.5, 0.4 + _PANEL_WIDTH * num_columns)
-    lines = _wrapped(note, width)
+    lines = wrapped_lines(note, width)
     figure = new_figure(width, 0.9 + 0.13 * len(lines) + _PANEL_HEIGHT * num_rows)
     figure.set_layout_engine("constrained", h_pad=0.1)
     all_axes = np.atleast_1d(figure.subplots(num_rows, num_columns)).ravel()
@@ -78,11 +77,6 @@ def curves_figure(
     figure.suptitle(title, x=0.01, horizontalalignment="left", fontsize=11)
     figure.supxlabel("\n".join(lines), x=0.01, horizontalalignment="left", fontsize=7.5, color="0.3")
     save_png(figure, path)
-
-
-def _wrapped(note: str, width: float) -> list[str]:
-    """Break a note into lines that fit a figure of so many inches."""
-    return [line for paragraph in note.splitlines() for line in textwrap.wrap(paragraph, round(15.5 * width))]
 
 
 def _draw_panel(axes: Any, panel: CurvePanel, *, steps: bool) -> None:

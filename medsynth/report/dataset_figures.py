@@ -12,6 +12,7 @@ from medsynth.data.tfrecords import Images
 from medsynth.report.canvas import new_figure, save_png
 from medsynth.report.figures import COLOURS
 from medsynth.report.grids import image_sheet
+from medsynth.report.matrices import shaded_counts
 
 _PAIRS_PER_ROW = 4
 
@@ -45,10 +46,8 @@ def cooccurrence_figure(path: Path, names: Sequence[str], labels: npt.NDArray[np
     size = 2.4 + 0.55 * len(names)
     figure = new_figure(size + 1.6, size)
     axes = figure.add_subplot()
-    image = axes.imshow(100 * share, cmap="Blues", vmin=0, vmax=100)
-    for row, column in np.ndindex(*together.shape):
-        colour = "white" if share[row, column] > 0.6 else "black"
-        axes.text(column, row, f"{together[row, column]:,}", ha="center", va="center", fontsize=7, color=colour)
+    texts = [[f"{count:,}" for count in row] for row in together]
+    image = shaded_counts(axes, share, texts, font_size=7)
     axes.set_xticks(range(len(names)), names, rotation=40, horizontalalignment="right", fontsize=8)
     axes.set_yticks(range(len(names)), names, fontsize=8)
     axes.set_xlabel("... also have this label")
