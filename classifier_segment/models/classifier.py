@@ -12,6 +12,7 @@ import keras
 from classifier_segment.models.convnext import ConvNeXt
 from classifier_segment.models.densenet import DenseNet121
 from classifier_segment.models.presets import PREPROCESSING, PUBLISHED_CROP, Preprocessing
+from classifier_segment.models.resnet import ResNet
 from classifier_segment.models.squeezenet import SqueezeNet
 from classifier_segment.models.swin import Swin
 from classifier_segment.models.vision_transformer import VisionTransformer
@@ -45,6 +46,7 @@ DESIGNS: dict[str, Callable[[], Design]] = {
     "vit_b_16": VisionTransformer,
     "swin_s": Swin,
     "densenet121": DenseNet121,
+    "resnet_small": ResNet,
 }
 
 

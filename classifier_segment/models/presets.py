@@ -41,4 +41,5 @@ PREPROCESSING = {
     "vit_b_16": Preprocessing(256),
     "swin_s": Preprocessing(246, interpolation="bicubic"),
     "densenet121": Preprocessing(256),
+    "resnet_small": Preprocessing(PUBLISHED_CROP),
 }
