@@ -1,3 +1,0 @@
-def map_contact_sheet(*a, **k): pass
-def mask_contact_sheet(*a, **k): pass
-def save_map(*a, **k): pass
