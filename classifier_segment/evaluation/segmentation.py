@@ -104,7 +104,7 @@ class SegmentationReport:
                 "their Dice is 1, that of the others about 0, and their recall 1."
             )
         if self.num_missed:
-            notes.append(f"With a lesion but nothing found: {counted(self.num_missed, 'image')}.")
+            notes.append(f"With a lesion but nothing found: {counted(self.num_missed, 'image')}; precision 1 there.")
         return notes
 
     def describe(self) -> str:
