@@ -6,21 +6,17 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from medsynth.errors import UsageError
-from medsynth.report.canvas import new_figure, save_figure
-from medsynth.report.overlays import Pixels, Tile, as_pixels, outlined, tile_sheet, tile_size, tinted
+from medsynth.report.overlays import Pixels, Tile, as_pixels, outlined, save_picture, tile_sheet, tile_size, tinted
 
 Pictures = npt.NDArray[np.uint8 | np.floating]
 Floats = npt.NDArray[np.floating]
 Masks = npt.NDArray[np.bool_]
 
-ENDINGS = (".pdf", ".png")
 # Black beside white: seen on every image and every colour of a map.
 _INNER, _OUTER = "#FFFFFF", "#000000"
 # Of Okabe and Ito's palette; told apart with every common colour vision, and one lies beside the other.
 _TRUE, _FOUND = "#56B4E9", "#F0E442"
 _SINGLE_SIZE = 448  # pixels a side, of a single file
-_PIXELS_PER_INCH = 150
 
 
 def map_contact_sheet(
@@ -94,17 +90,9 @@ def save_map(path: Path, image: Pictures, values: Floats, mask: Masks | None) ->
     Raises:
         UsageError: Another ending.
     """
-    if path.suffix.lower() not in ENDINGS:
-        raise UsageError(f"Maps are written as {' or '.join(ENDINGS)}.", received=path.name)
     pixels = as_pixels(image, _SINGLE_SIZE)
     pictures = [pixels, tinted(pixels, values)]
-    both = np.concatenate([one if mask is None else _with_lesion(one, mask) for one in pictures], axis=1)
-    figure = new_figure(both.shape[1] / _PIXELS_PER_INCH, both.shape[0] / _PIXELS_PER_INCH)
-    figure.set_layout_engine("none")
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.imshow(both, interpolation="none", aspect="auto")
-    axes.set_axis_off()
-    save_figure(figure, path)
+    save_picture(path, np.concatenate([one if mask is None else _with_lesion(one, mask) for one in pictures], axis=1))
 
 
 def _with_lesion(pixels: Pixels, mask: Masks) -> Pixels:

@@ -25,18 +25,8 @@ def new_figure(width: float, height: float) -> Any:
 
 def save_png(figure: Any, path: Path) -> None:
     """Write a figure as PNG, atomically."""
-    _save(figure, path, "png")
-
-
-def save_figure(figure: Any, path: Path) -> None:
-    """Write a figure in the form that its file's ending names, such as .png or .pdf, atomically."""
-    _save(figure, path, path.suffix[1:].lower())
-
-
-def _save(figure: Any, path: Path, form: str) -> None:
     buffer = io.BytesIO()
-    # A date would make every file differ from the last one.
-    figure.savefig(buffer, format=form, dpi=150, metadata={"CreationDate": None} if form == "pdf" else None)
+    figure.savefig(buffer, format="png", dpi=150)
     with atomic_path(path) as temporary:
         temporary.write_bytes(buffer.getvalue())
 

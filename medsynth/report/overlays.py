@@ -5,12 +5,14 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageColor, ImageDraw
 from scipy import ndimage
 
+from medsynth.errors import UsageError
 from medsynth.files import atomic_path
 from medsynth.report.captions import font
 
@@ -25,6 +27,10 @@ _GAP, _FRAME, _LINE_HEIGHT = 14, 5, 16  # pixels
 _FONT_SIZE, _TITLE_SIZE = 12, 20
 _LARGE_TILE, _SMALL_TILE, _MOST_LARGE_TILES = 224, 168, 40
 _BAR = (120, 12)  # pixels
+_SAVE_OPTIONS: dict[str, dict[str, Any]] = {
+    ".pdf": {"format": "PDF", "resolution": 150, "quality": 95, "subsampling": 0},
+    ".png": {"format": "PNG", "compress_level": 3},  # the default takes three times as long
+}
 
 
 @dataclass(frozen=True)
@@ -128,8 +134,22 @@ def tile_sheet(path: Path, tiles: Sequence[Tile], *, title: str, note: str, has_
     if has_scale:
         _draw_scale(sheet, draw, (_GAP, below + _GAP // 2))
     _write(draw, lines, (_GAP, below + _GAP // 2 + has_scale * _LINE_HEIGHT), _FONT_SIZE, _LINE_HEIGHT)
+    save_picture(path, np.asarray(sheet))
+
+
+def save_picture(path: Path, pixels: Pixels) -> None:
+    """Write pixels [H, W, 3] as PNG or as a PDF of one page, by the file's ending, atomically.
+
+    A PDF holds them as JPEG of high quality, which makes it ten times as fast as one without loss.
+
+    Raises:
+        UsageError: Another ending.
+    """
+    if path.suffix.lower() not in _SAVE_OPTIONS:
+        raise UsageError(f"Pictures are written as {' or '.join(_SAVE_OPTIONS)}.", received=path.name)
+    options = _SAVE_OPTIONS[path.suffix.lower()]
     with atomic_path(path) as temporary:
-        sheet.save(temporary, format="PNG", compress_level=3)  # the default takes three times as long
+        Image.fromarray(pixels).save(temporary, **options)
 
 
 def _draw_scale(sheet: Image.Image, draw: ImageDraw.ImageDraw, place: tuple[int, int]) -> None:
