@@ -2,25 +2,23 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from classifier_segment.evaluation.estimates import (
-    METRICS_JSON,
     Estimates,
     digest_of,
     draw_resamples,
     require_length,
 )
+from classifier_segment.evaluation.image_report import ImageReport
 from medsynth.classify.evaluation.evaluate import NUM_RESAMPLES
 from medsynth.classify.evaluation.statistics import Floats
 from medsynth.data.wording import counted
 from medsynth.errors import DataError
-from medsynth.report.image_tables import write_image_table
 
-PER_IMAGE = "per_image.csv"
 CUT = 0.5  # salient is what is above it, as published
 TITLES = {
     "iou": f"IoU of the map cut at {CUT}",
@@ -35,24 +33,8 @@ _OF_IMAGE = ("iou", "soft_iou", "pointing", "energy", "pointing_at_middle", "ene
 
 
 @dataclass(frozen=True)
-class SaliencyReport:
-    """How far saliency maps lie on lesions.
-
-    Attributes:
-        names: Of the images, N.
-        per_image: By the metric's name, [N]; NaN for images without a lesion.
-        has_lesion: Which images count, [N].
-        is_empty: Whose map is 0 everywhere, [N].
-        estimates: The means, by the names of `TITLES`.
-        test: Digest of masks and groups; another one means another test.
-    """
-
-    names: tuple[str, ...]
-    per_image: dict[str, Floats]
-    has_lesion: npt.NDArray[np.bool_]
-    is_empty: npt.NDArray[np.bool_]
-    estimates: Estimates
-    test: str
+class SaliencyReport(ImageReport):
+    """How far saliency maps lie on lesions; the means go by the names of `TITLES`."""
 
     @property
     def num_images(self) -> int:
@@ -68,10 +50,6 @@ class SaliencyReport:
     def num_empty_maps(self) -> int:
         """Images with a lesion whose map is 0 everywhere; they count 0."""
         return int((self.is_empty & self.has_lesion).sum())
-
-    def metrics(self) -> dict[str, dict[str, float | None]]:
-        """Return value, low and high of every metric, as JSON holds them; None where undefined."""
-        return self.estimates.metrics()
 
     def notes(self) -> list[str]:
         """Return what a reader of the figures must know, a sentence each."""
@@ -96,18 +74,14 @@ class SaliencyReport:
         ]
         return "\n".join([*lines, *self.notes()]) + "\n"
 
-    def write(self, folder: Path) -> None:
-        """Write per_image.csv, resamples.npy and metrics.json (last) into a folder."""
-        (folder / METRICS_JSON).unlink(missing_ok=True)
-        columns = {"has_lesion": self.has_lesion, "map_is_empty": self.is_empty, **self.per_image}
-        write_image_table(folder / PER_IMAGE, self.names, columns)
-        facts = {
+    def facts(self) -> dict[str, Any]:
+        """Return what metrics.json says beside the metrics."""
+        return {
             "num_images": self.num_images,
             "num_left_out": self.num_left_out,
             "num_empty_maps": self.num_empty_maps,
             "notes": self.notes(),
         }
-        self.estimates.write(folder, facts, test=self.test)
 
 
 def saliency_report(

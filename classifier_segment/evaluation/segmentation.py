@@ -2,26 +2,23 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from classifier_segment.evaluation.estimates import (
-    METRICS_JSON,
     Estimates,
     digest_of,
     draw_resamples,
     require_length,
 )
+from classifier_segment.evaluation.image_report import ImageReport
 from medsynth.classify.evaluation.evaluate import NUM_RESAMPLES
 from medsynth.classify.evaluation.statistics import Floats
 from medsynth.classify.evaluation.summary import cell, table_lines
 from medsynth.data.wording import counted
-from medsynth.report.image_tables import write_image_table
 
-PER_IMAGE = "per_image.csv"
 EPSILON = 1e-5  # published; added to numerator and denominator
 
 
@@ -59,26 +56,14 @@ FORMS = {"pooled": "all pixels", "mean": "mean over images", "mean_lesion": "mea
 
 
 @dataclass(frozen=True)
-class SegmentationReport:
-    """How well masks were found.
+class SegmentationReport(ImageReport):
+    """How well masks were found; the metrics go by `<metric>_<form>`, the keys of `METRICS` and `FORMS`.
 
     Attributes:
-        names: Of the images, N.
         counts: Pixels of every image, [N] each.
-        per_image: By the metric's name, [N].
-        has_lesion: Whose true mask is not empty, [N].
-        is_empty: Whose predicted mask is empty, [N].
-        estimates: By `<metric>_<form>`, the keys of `METRICS` and `FORMS`.
-        test: Digest of true masks and groups; another one means another test.
     """
 
-    names: tuple[str, ...]
     counts: PixelCounts
-    per_image: dict[str, Floats]
-    has_lesion: npt.NDArray[np.bool_]
-    is_empty: npt.NDArray[np.bool_]
-    estimates: Estimates
-    test: str
 
     @property
     def num_without_lesion(self) -> int:
@@ -90,10 +75,6 @@ class SegmentationReport:
         """Images with a lesion whose predicted mask is empty."""
         return int((self.has_lesion & self.is_empty).sum())
 
-    def metrics(self) -> dict[str, dict[str, float | None]]:
-        """Return value, low and high of every metric, as JSON holds them; None where undefined."""
-        return self.estimates.metrics()
-
     def notes(self) -> list[str]:
         """Return what a reader of the figures must know, a sentence each."""
         notes = self.estimates.notes()
@@ -104,7 +85,7 @@ class SegmentationReport:
                 "their Dice is 1, that of the others about 0, and their recall 1."
             )
         if self.num_missed:
-            notes.append(f"With a lesion but nothing found: {counted(self.num_missed, 'image')}.")
+            notes.append(f"With a lesion but nothing found: {counted(self.num_missed, 'image')}; precision 1 there.")
         return notes
 
     def describe(self) -> str:
@@ -115,18 +96,19 @@ class SegmentationReport:
         heading = f"masks of {counted(len(self.names), 'image')}"
         return "\n".join([heading, "", *table_lines(rows), "", *self.notes()]) + "\n"
 
-    def write(self, folder: Path) -> None:
-        """Write per_image.csv, resamples.npy and metrics.json (last) into a folder."""
-        (folder / METRICS_JSON).unlink(missing_ok=True)
-        areas = {name: values.astype(np.int64) for name, values in self.counts._asdict().items()}
-        write_image_table(folder / PER_IMAGE, self.names, {"has_lesion": self.has_lesion, **self.per_image, **areas})
-        facts = {
+    def facts(self) -> dict[str, Any]:
+        """Return what metrics.json says beside the metrics."""
+        return {
             "num_images": len(self.names),
             "num_without_lesion": self.num_without_lesion,
             "num_missed": self.num_missed,
             "notes": self.notes(),
         }
-        self.estimates.write(folder, facts, test=self.test)
+
+    def columns(self) -> dict[str, npt.NDArray[Any]]:
+        """Return the columns of per_image.csv, [N] each."""
+        areas = {name: values.astype(np.int64) for name, values in self.counts._asdict().items()}
+        return {**super().columns(), **areas}
 
 
 def segmentation_report(
@@ -169,12 +151,12 @@ def segmentation_report(
         sampled[f"{name}_mean_lesion"] = resamples.mean(per_image[name], has_lesion)
     return SegmentationReport(
         tuple(names),
-        counts,
         per_image,
         has_lesion,
         counts.hits + counts.false_alarms == 0,
         Estimates(sampled, resamples),
         digest_of(resamples, np.packbits(truth)),
+        counts,
     )
 
 

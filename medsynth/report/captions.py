@@ -29,24 +29,25 @@ def row_names(names: Sequence[str], row_height: int, num_channels: int) -> Pixel
     Returns:
         uint8 [R * row_height, W, C], W as wide as the longest name needs; 0 where no row has a name.
     """
-    width = round(max(_font().getlength(name) for name in names)) + 2 * _MARGIN if any(names) else 0
+    width = round(max(font().getlength(name) for name in names)) + 2 * _MARGIN if any(names) else 0
     picture = Image.new("L", (width, len(names) * row_height))
     draw = ImageDraw.Draw(picture)
     for row, name in enumerate(names):
-        draw.text((_MARGIN, (row + 0.5) * row_height), name, fill=255, font=_font(), anchor="lm")
+        draw.text((_MARGIN, (row + 0.5) * row_height), name, fill=255, font=font(), anchor="lm")
     return _pixels(picture, num_channels)
 
 
 def caption_below(sheet: Pixels, text: str) -> Pixels:
     """Return a sheet [H, W, C] with a line of text below it: [H + 24, W, C]."""
     strip = Image.new("L", (sheet.shape[1], CAPTION_HEIGHT))
-    ImageDraw.Draw(strip).text((_MARGIN, CAPTION_HEIGHT / 2), text, fill=255, font=_font(), anchor="lm")
+    ImageDraw.Draw(strip).text((_MARGIN, CAPTION_HEIGHT / 2), text, fill=255, font=font(), anchor="lm")
     return np.concatenate([sheet, _pixels(strip, sheet.shape[2])])
 
 
 @functools.cache
-def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(_FONT_SIZE)
+def font(size: int = _FONT_SIZE) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Return the font of captions; its size is in pixels."""
+    return ImageFont.load_default(size)
 
 
 def _pixels(picture: Image.Image, num_channels: int) -> Pixels:

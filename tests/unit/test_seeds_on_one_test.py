@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import norm, ttest_ind
 
-from benchmark.seeds_on_one_test import difference_over_seeds, groups_of_seeds, mean_over_seeds
+from benchmark.seeds_on_one_test import groups_of_seeds
 from medsynth.classify.evaluation.evaluate import interval, resample_weights
+from medsynth.classify.evaluation.seeds import difference_over_seeds, mean_over_seeds
 from medsynth.classify.evaluation.statistics import weighted_auroc
 
 NUM_IMAGES, NUM_RESAMPLES = 100, 80
