@@ -18,6 +18,7 @@ from medsynth.data.training_images import TrainingImages
 from medsynth.data.wording import counted
 from medsynth.errors import DataError, UsageError
 from medsynth.gan.application import GanApplication, open_dataset
+from medsynth.runs import require_own_folder
 from medsynth.training.precision import dtype_policy
 
 _DATA = "data."
@@ -108,11 +109,8 @@ def _source(arguments: argparse.Namespace) -> "_Dataset | _Frames":
                 received=", ".join(given),
             )
         return _Dataset(arguments)
-    if not data_config.table and arguments.results_dir.resolve().is_relative_to(arguments.data_dir.resolve()):
-        raise UsageError(
-            "results_dir lies in the folder of frames, where its pictures would be taken for frames; choose another.",
-            received=arguments.results_dir,
-        )
+    if not data_config.table:
+        require_own_folder(arguments.results_dir, [arguments.data_dir], nor_below=True)
     return _Frames(find_frames(arguments.data_dir, data_config), arguments.results_dir / CACHE_FOLDER)
 
 

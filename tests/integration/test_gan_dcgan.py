@@ -104,12 +104,19 @@ def test_frames_depend_on_seed_and_number_alone(results: Path, tmp_path: Path) -
     assert len(set(whole.values())) > 1000
     assert generate(results, tmp_path / "other", "--num", 10, "--seed", 6).items().isdisjoint(whole.items())
     removed = next((tmp_path / "whole" / "images").glob("part-0000001024"))
-    for path in (*removed.iterdir(), tmp_path / "whole" / "_generation-done.txt"):
+    for path in removed.iterdir():
         path.unlink()
     removed.rmdir()
-    assert generate(results, tmp_path / "whole", "--num", 1100, "--seed", 5) == whole, "a stopped generation goes on"
+    assert generate(results, tmp_path / "whole", "--num", 1100, "--seed", 5) == whole, "what is missing is made again"
     with Image.open(next((tmp_path / "part").rglob("0000001000.png"))) as image:
         assert (image.size, image.mode) == ((SIZE, SIZE), "L")
+
+
+def test_frames_are_not_written_into_data_or_a_training(results: Path, frames: Path) -> None:
+    for folder in (results, frames):
+        words = refused("GAN_dcgan/test.py", "generate", results, folder, "--num", 3)
+        assert "Synthetic frames need a folder of their own" in words
+        assert not (folder / "images").exists()
 
 
 def test_the_shared_utilities_know_it(results: Path, tmp_path: Path) -> None:
@@ -174,6 +181,6 @@ def test_a_damaged_frame_is_named(tmp_path: Path) -> None:
 
 def test_results_among_the_frames_are_refused(tmp_path: Path) -> None:
     data = write_frames(tmp_path / "frames")
-    assert "would be taken for frames" in refused(*train(data, data / "results"))
-    assert "would be taken for frames" in refused(*train(data, data))
+    assert "not one that is read from. Received: a folder below" in refused(*train(data, data / "results"))
+    assert "not one that is read from. Received: the same folder" in refused(*train(data, data))
     assert not (data / "results").exists()
