@@ -2,12 +2,15 @@
 
 import csv
 import json
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from medsynth.data.frame_folder import COMMAND, DESCRIPTION_NAME, TABLE_NAME
 from medsynth.files import read_json
 from tests.commands import refused, run_script
 from tests.dcgan_files import write_frames
@@ -162,6 +165,11 @@ def test_the_published_settings(frames: Path, tmp_path: Path) -> None:
             ("--filename-filter", "clip0/frame_0001"),
             "A batch takes 8 different images (--batch-size). Received: 1 image",
         ),
+        (
+            ("--filename-filter", "clip0/frame_0001", "--epochs", 1),
+            "A batch takes 8 different images (--batch-size). Received: 1 image",
+        ),
+        (("--epochs", 0.15), "A training takes a batch of 8 images at least (--batch-size): more of --epochs"),
         (("--set", "network.precision=mixed_float16"), "network.precision takes one of float32, mixed_bfloat16"),
         (("--set", "schedule.initial_resolution=8"), "does not grow"),
         (("--lr", 0.1, "--set", "schedule.generator_learning_rate=0.2"), "are the same setting"),
@@ -170,6 +178,33 @@ def test_the_published_settings(frames: Path, tmp_path: Path) -> None:
 def test_mistakes_are_named(frames: Path, tmp_path: Path, options: tuple, words: str) -> None:
     assert words in refused(*train(frames, tmp_path / "out", *options))
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_of_create_from_video_is_split_by_its_own_table(frames: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(frames, tmp_path / "frames")
+    (folder / "labels.csv").rename(folder / TABLE_NAME)
+    for text, num_groups in (('{"command": "another"}', 4), (json.dumps({"command": COMMAND}), 2)):
+        (folder / DESCRIPTION_NAME).write_text(text)
+        done = run_script(*train(folder, tmp_path / "out", "--held-out", 0.4, "--dry-run"))
+        assert f"40 frames of {num_groups} groups" in done.stdout, done.stderr
+        assert ("used as by --table frames.csv" in done.stdout) == (num_groups == 2)
+    assert re.search(r"^data\.table +frames\.csv$", done.stdout, re.M), "config.json says so"
+    by_name = run_script(*train(folder, tmp_path / "out", "--set", "data.table=", "--dry-run"))
+    assert "40 frames of 4 groups" in by_name.stdout
+
+
+def test_groups_that_look_alike_are_warned_of(tmp_path: Path) -> None:
+    folder = write_frames(tmp_path / "frames")
+    path = folder / "labels.csv"
+    path.write_text(path.read_text().replace("clip1/frame_0003.png,patient0", "clip1/frame_0003.png,Patient0"))
+    done = run_script(*train(folder, tmp_path / "out", "--table", "labels.csv", "--dry-run"))
+    assert "warning: Patients 'Patient0' and 'patient0' differ only in case" in done.stdout, done.stderr
+
+
+def test_frames_kept_from_training_are_evaluated_as_a_dataset(results: Path, frames: Path) -> None:
+    words = refused("GAN_dcgan/evaluate.py", "metrics", results, frames, "--metrics", "swd")
+    assert "made by build_dataset (of your own images or frames" in words
+    assert "create_from_folder" in words
 
 
 def test_a_damaged_frame_is_named(tmp_path: Path) -> None:
