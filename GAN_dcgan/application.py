@@ -2,9 +2,11 @@
 
 import argparse
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from GAN_dcgan.command_line import EPOCHS_KEY, TABLE_KEY
 from GAN_dcgan.config import PUBLISHED_EPOCHS, DataConfig, DcganConfig, presets
 from GAN_dcgan.frame_data import CACHE_FOLDER, FrameData, WithoutLabels
 from GAN_dcgan.frames import FrameList, find_frames
@@ -12,12 +14,14 @@ from GAN_dcgan.loss import DcganLoss
 from GAN_dcgan.networks import Discriminator, Generator
 from GAN_dcgan.observer import Observer
 from medsynth.config import choose_preset, override
+from medsynth.data.frame_folder import COMMAND, TABLE_NAME, is_frame_folder
 from medsynth.data.manifest import DataReport
 from medsynth.data.tfrecords import available_resolutions
 from medsynth.data.training_images import TrainingImages
 from medsynth.data.wording import counted
 from medsynth.errors import DataError, UsageError
 from medsynth.gan.application import GanApplication, open_dataset
+from medsynth.runs import require_own_folder
 from medsynth.training.precision import dtype_policy
 
 _DATA = "data."
@@ -81,14 +85,18 @@ def application_for(arguments: argparse.Namespace) -> GanApplication:
         arguments: As `GAN_dcgan.command_line.train_arguments` returns them.
 
     Raises:
-        MedsynthError: The frames cannot be found or split.
+        MedsynthError: The frames cannot be found or split, or are too few.
     """
-    source = _source(arguments)
+    table = _own_table(arguments)
+    source = _source(arguments, table)
     for note in source.notes:
         print(note)
     epochs = PUBLISHED_EPOCHS if arguments.epochs is None else arguments.epochs
-    offered = presets(arguments.resolution, source.num_images, epochs)
+    offered = presets(arguments.resolution, source.num_images, epochs, table)
     config = override(choose_preset(offered, arguments.preset), arguments.overrides)
+    _require_a_batch(source.num_images, config.schedule.minibatch_base, arguments.data_dir)
+    if not _sets(arguments.overrides, EPOCHS_KEY):
+        _require_a_batch_of_epochs(source.num_images, config.schedule.minibatch_base, epochs)
     return dataclasses.replace(
         APPLICATION,
         presets=lambda _: offered,
@@ -97,22 +105,34 @@ def application_for(arguments: argparse.Namespace) -> GanApplication:
     )
 
 
-def _source(arguments: argparse.Namespace) -> "_Dataset | _Frames":
+def _own_table(arguments: argparse.Namespace) -> str:
+    """Return the table that a folder of frames has of its own and that is to be used, or nothing."""
+    if _sets(arguments.overrides, TABLE_KEY) or not is_frame_folder(arguments.data_dir):
+        return ""
+    print(
+        f"{COMMAND} made this folder, and its {TABLE_NAME} says whose each frame is: used as by --table {TABLE_NAME} "
+        f"(--set {TABLE_KEY}= goes by the files' names instead)."
+    )
+    return TABLE_NAME
+
+
+def _sets(overrides: Sequence[str], key: str) -> bool:
+    return any(text.startswith(f"{key}=") for text in overrides)
+
+
+def _source(arguments: argparse.Namespace, table: str) -> "_Dataset | _Frames":
     given = [text for text in arguments.overrides if text.startswith(_DATA)]
-    data_config = override(DcganConfig(), given).data
     if arguments.data_dir.is_dir() and available_resolutions(arguments.data_dir / "train"):
-        if data_config != DataConfig():
+        if override(DcganConfig(), given).data != DataConfig():
             raise UsageError(
                 "A dataset made by build_dataset is split already and has its own names, so settings of frames have no "
                 "effect; leave them out.",
                 received=", ".join(given),
             )
         return _Dataset(arguments)
-    if not data_config.table and arguments.results_dir.resolve().is_relative_to(arguments.data_dir.resolve()):
-        raise UsageError(
-            "results_dir lies in the folder of frames, where its pictures would be taken for frames; choose another.",
-            received=arguments.results_dir,
-        )
+    data_config = override(DcganConfig(data=DataConfig(table=table)), given).data
+    if not data_config.table:
+        require_own_folder(arguments.results_dir, [arguments.data_dir], nor_below=True)
     return _Frames(find_frames(arguments.data_dir, data_config), arguments.results_dir / CACHE_FOLDER)
 
 
@@ -130,9 +150,8 @@ class _Dataset:
         self.num_images = self._opened[0].num_images
         self.notes = (f"{counted(self.num_images, 'image')} of {arguments.data_dir / 'train'}; labels are not used.",)
 
-    def open(self, data_dir: Path, _: int, config: DcganConfig, *__: Any) -> tuple[TrainingImages, DataReport]:
+    def open(self, *_: Any) -> tuple[TrainingImages, DataReport]:
         """Return the images."""
-        _require_a_batch(self.num_images, config, data_dir)
         images, report = self._opened
         return WithoutLabels(images), report
 
@@ -144,18 +163,25 @@ class _Frames:
         self._frames, self._cache_dir = frames, cache_dir
         self.num_images, self.notes = len(frames.train), frames.notes
 
-    def open(
-        self, data_dir: Path, resolution: int, config: DcganConfig, seed: int, _: bool
-    ) -> tuple[TrainingImages, DataReport]:
+    def open(self, _: Path, resolution: int, __: Any, seed: int, ___: bool) -> tuple[TrainingImages, DataReport]:
         """Read the frames."""
-        _require_a_batch(self.num_images, config, data_dir)
-        return FrameData(self._frames, resolution, seed=seed, cache_dir=self._cache_dir), DataReport()
+        data = FrameData(self._frames, resolution, seed=seed, cache_dir=self._cache_dir)
+        return data, DataReport(warnings=self._frames.warnings)
 
 
-def _require_a_batch(num_images: int, config: DcganConfig, data_dir: Path) -> None:
-    if num_images < config.schedule.minibatch_base:
+def _require_a_batch(num_images: int, batch_size: int, data_dir: Path) -> None:
+    if num_images < batch_size:
         raise DataError(
-            f"A batch takes {config.schedule.minibatch_base} different images (--batch-size).",
+            f"A batch takes {batch_size} different images (--batch-size).",
             received=counted(num_images, "image"),
             path=data_dir,
+        )
+
+
+def _require_a_batch_of_epochs(num_images: int, batch_size: int, epochs: float) -> None:
+    if round(epochs * num_images) < batch_size:
+        raise UsageError(
+            f"A training takes a batch of {batch_size} images at least (--batch-size): more of --epochs, or smaller "
+            "batches.",
+            received=f"{epochs:g} epochs of {counted(num_images, 'image')}",
         )

@@ -12,7 +12,7 @@ from medsynth.gan.command_line import add_numbered_options
 IMAGE_SIZE, IMAGE_SIZES = 128, (16, 32, 64, 128, 256)
 DEFAULT_SEED = 1  # where the original's options name the folders, and nothing names a seed
 RUNS_FOLDER = Path("runs")
-EPOCHS_KEY = "schedule.total_kimg"
+EPOCHS_KEY, TABLE_KEY = "schedule.total_kimg", "data.table"
 # The original's options and what they are among the settings here; those of a second column are this suite's own.
 SETTINGS_OF = {
     "batch_size": ("schedule.minibatch_base",),
@@ -23,7 +23,7 @@ SETTINGS_OF = {
     "image_extension": ("data.image_extension",),
     "lr": ("schedule.generator_learning_rate", "schedule.discriminator_learning_rate"),
     "beta": ("optimiser.beta_1",),
-    "table": ("data.table",),
+    "table": (TABLE_KEY,),
     "file_column": ("data.file_column",),
     "group_column": ("data.group_column",),
     "held_out": ("data.held_out_share",),
@@ -45,7 +45,7 @@ def train_parser(description: str) -> argparse.ArgumentParser:
         metavar="data_dir results_dir random_seed [image_size]",
         help="a folder of frames, a csv table of them, or a dataset made by build_dataset; a folder for everything "
         f"that the training leaves; a seed; pixels a side, one of {', '.join(map(str, IMAGE_SIZES))} "
-        f"(default: {IMAGE_SIZE})",
+        f"(default: {IMAGE_SIZE}). Of frames of more than 8 bits, the brightest pixel of each becomes white",
     )
     original = train.add_argument_group("the original's options")
     original.add_argument("--data-folder", type=Path, metavar="DIR", help="data_dir")
@@ -60,7 +60,9 @@ def train_parser(description: str) -> argparse.ArgumentParser:
     _add(original, "--lr", float, "learning rate of both networks (default: 0.0002)")
     _add(original, "--beta", float, "Adam's beta 1 (default: 0.7)")
     frames = train.add_argument_group("frames that belong together")
-    _add(frames, "--table", str, "csv file below data_dir that lists the frames and their groups")
+    _add(
+        frames, "--table", str, "csv of the frames and their groups below data_dir (default: that of create_from_video)"
+    )
     _add(frames, "--file-column", str, "its column of paths, relative to itself (default: path)")
     _add(frames, "--group-column", str, "its column of groups, such as patients (default: group_id)")
     _add(frames, "--held-out", float, "share of the groups that is kept from training (default: 0)")

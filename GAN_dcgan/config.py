@@ -119,15 +119,18 @@ class DcganConfig(TrainingConfig):
             )
 
 
-def presets(resolution: int, num_frames: int, epochs: float = PUBLISHED_EPOCHS) -> dict[str, DcganConfig]:
+def presets(
+    resolution: int, num_frames: int, epochs: float = PUBLISHED_EPOCHS, table: str = ""
+) -> dict[str, DcganConfig]:
     """Return the presets by name.
 
     Args:
         resolution: Width and height of the frames.
         num_frames: Of the training; an epoch is as many images.
         epochs: Passes over the frames.
+        table: That the folder of frames has of its own; see `DataConfig`.
     """
-    published = _published(resolution, num_frames / 1000, epochs)
+    published = replace(_published(resolution, num_frames / 1000, epochs), data=DataConfig(table=table))
     return {DEFAULT_PRESET: published, "stable": _stable(published)}
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from GAN_dcgan.config import ANY, DataConfig
 from medsynth.data.group_split import held_out_groups
 from medsynth.data.images import ImageSource
+from medsynth.data.names import read_files, read_names
+from medsynth.data.patient_ids import warning_of_likeness, without_decimals
 from medsynth.data.text_table import TextTable, read_text_table
 from medsynth.data.wording import counted, did_you_mean, listed
 from medsynth.errors import DataError, UsageError
@@ -43,11 +45,13 @@ class FrameList:
         train: To be trained on.
         held_out: Kept from training.
         notes: What the user should know, in sentences.
+        warnings: What in the table is likely to be a mistake, in sentences.
     """
 
     train: tuple[Frame, ...]
     held_out: tuple[Frame, ...]
     notes: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
 def find_frames(data_dir: Path, config: DataConfig) -> FrameList:
@@ -72,12 +76,7 @@ def find_frames(data_dir: Path, config: DataConfig) -> FrameList:
     groups = Counter(frame.group for frame in frames)
     held_out = held_out_groups(groups, config.held_out_share, config.split_seed)
     if len(held_out) == len(groups):
-        raise DataError(
-            "To hold groups out takes two of them at least, since frames of a group are never split "
-            f"(groups by {how}).",
-            received=counted(len(groups), "group"),
-            path=data_dir,
-        )
+        raise _all_held_out(len(groups), how, config.held_out_share, data_dir)
     train = tuple(frame for frame in frames if frame.group not in held_out)
     rest = tuple(frame for frame in frames if frame.group in held_out)
     notes = [f"{counted(len(frames), 'frame')} of {counted(len(groups), 'group')}, by {how}.", *table_notes]
@@ -88,7 +87,21 @@ def find_frames(data_dir: Path, config: DataConfig) -> FrameList:
                 "Nothing here tells patients apart, so a patient's clips may be on both sides; a table with groups can "
                 "(--table)."
             )
-    return FrameList(train, rest, tuple(notes))
+    likeness = None if table is None else warning_of_likeness(groups)
+    return FrameList(train, rest, tuple(notes), (likeness,) if likeness else ())
+
+
+def _all_held_out(num_groups: int, how: str, share: float, data_dir: Path) -> DataError:
+    """Return the error that says why no group is left to train on."""
+    never_split = f"since frames of a group are never split (groups by {how})"
+    if num_groups == 1:
+        expected = f"To hold groups out takes two of them at least, {never_split}."
+    else:
+        expected = (
+            f"A share of {share:g} (--held-out) of {num_groups} groups is all of them, {never_split}, and one at least "
+            "is to be trained on; give a smaller share."
+        )
+    return DataError(expected, received=counted(num_groups, "group"), path=data_dir)
 
 
 def clip_of(name: str) -> str:
@@ -134,7 +147,7 @@ def _nothing_found(folder: Path, names: Sequence[str], config: DataConfig) -> Da
 def _frames_of_table(rows: TextTable, config: DataConfig) -> list[Frame]:
     if config.image_extension != DataConfig.image_extension:
         raise UsageError(
-            "The table names the files, so --image-extension has no effect; leave it out.",
+            f"The table {rows.path.name} names the files, so --image-extension has no effect; leave it out.",
             received=config.image_extension,
         )
     for option, column in (("--file-column", config.file_column), ("--group-column", config.group_column)):
@@ -144,19 +157,14 @@ def _frames_of_table(rows: TextTable, config: DataConfig) -> list[Frame]:
                 received=listed(rows.names),
                 path=rows.path,
             )
-        cells = rows.column(column)
-        rows.refuse(cells == "", "a value is needed.", cells, column)
-    frames: list[Frame] = []
-    first_lines: dict[str, int] = {}
-    columns = (rows.lines.tolist(), rows.column(config.file_column), rows.column(config.group_column))
-    for line, name, group in zip(*columns, strict=True):
-        if name in first_lines:
-            raise DataError(
-                f"Line {line} names a file that line {first_lines[name]} names already.", received=name, path=rows.path
-            )
-        first_lines[name] = line
-        if config.filename_filter in name:
-            frames.append(Frame(ImageSource(rows.path.parent / name, f"line {line} of {rows.path.name}"), name, group))
+    folder = rows.path.parent
+    files = read_files(rows, config.file_column, str(folder), only_below=False)
+    groups = without_decimals(read_names(rows, config.group_column, "a group"))
+    frames = [
+        Frame(ImageSource(folder / name, f"line {line} of {rows.path.name}"), name, group)
+        for line, name, group in zip(rows.lines.tolist(), files, groups, strict=True)
+        if config.filename_filter in name
+    ]
     if not frames:
         raise DataError(
             f"No frames were found: no row with {config.filename_filter!r} in its path (--filename-filter).",

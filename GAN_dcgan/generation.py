@@ -9,7 +9,14 @@ from typing import Any
 
 from GAN_dcgan.application import APPLICATION
 from medsynth.files import remove_leftovers, sha256_of
-from medsynth.gan.numbered import BlockSampler, aligned_parts, require_numbers, write_image_files
+from medsynth.gan.numbered import (
+    GENERATOR_DIGEST,
+    BlockSampler,
+    aligned_parts,
+    require_free_folder,
+    require_numbers,
+    write_image_files,
+)
 from medsynth.gan.trained import AVERAGE, network_folder, open_generator
 from medsynth.interrupts import StoppedError, StopRequest
 from medsynth.parallel import available_cpus
@@ -63,20 +70,26 @@ def generate(results_dir: Path, out_dir: Path, request: GenerationRequest) -> No
         "random_seed": request.seed,
         "first": request.first,
         "num": request.num,
-        "generator_sha256": sha256_of(weights),
+        GENERATOR_DIGEST: sha256_of(weights),
         "mark": trained.mark(),
     }
+    require_free_folder(out_dir, "frames")
+    folders = _part_folders(request, out_dir)
     with RunFolder(out_dir, settings, done_name=DONE_NAME) as run:
-        if run.is_done:
+        if run.is_done and all(folder.is_dir() for folder in folders.values()):
             run.log(f"{out_dir} holds all {request.num:,} frames; nothing to do.")
             return
-        _write_parts(BlockSampler(trained.network, request.seed, strategy), request, out_dir / IMAGES_FOLDER)
+        _write_parts(BlockSampler(trained.network, request.seed, strategy), request, folders)
         run.mark_done(f"{request.num:,} frames")
         run.log(f"{request.num:,} synthetic frames: {out_dir}")
 
 
-def _write_parts(sampler: BlockSampler, request: GenerationRequest, folder: Path) -> None:
-    folders = {part: folder / f"part-{part.start:010d}" for part in aligned_parts(request.first, request.num)}
+def _part_folders(request: GenerationRequest, out_dir: Path) -> dict[range, Path]:
+    parts = aligned_parts(request.first, request.num)
+    return {part: out_dir / IMAGES_FOLDER / f"part-{part.start:010d}" for part in parts}
+
+
+def _write_parts(sampler: BlockSampler, request: GenerationRequest, folders: dict[range, Path]) -> None:
     left = [part for part, path in folders.items() if not path.is_dir()]
     num_done = request.num - sum(map(len, left))
     progress = Progress("generate", request.num, "frames", done=num_done)

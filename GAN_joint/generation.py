@@ -25,20 +25,23 @@ from GAN_joint.synthetic import (
     write_table,
 )
 from medsynth.data.tfrecords import Images, RecordWriter
-from medsynth.data.wording import listed_in_quotes
-from medsynth.errors import UsageError
-from medsynth.files import read_json, remove_leftovers, sha256_of
-from medsynth.gan.numbered import BlockSampler, aligned_parts, require_numbers, write_image_files
+from medsynth.files import remove_leftovers, sha256_of
+from medsynth.gan.numbered import (
+    GENERATOR_DIGEST,
+    BlockSampler,
+    aligned_parts,
+    require_free_folder,
+    require_numbers,
+    write_image_files,
+)
 from medsynth.gan.sampling import Floats
 from medsynth.gan.trained import AVERAGE, network_folder, open_generator
 from medsynth.interrupts import StoppedError, StopRequest
 from medsynth.parallel import available_cpus
 from medsynth.progress import Progress
-from medsynth.runs import CONFIG_NAME, LOCK_NAME, LOG_NAME, RunFolder
+from medsynth.runs import RunFolder
 from medsynth.training.distribution import mirrored
 from medsynth.training.precision import dtype_policy
-
-_GENERATOR = "generator_sha256"  # in config.json of a generation, and of nothing else
 
 
 @dataclass(frozen=True)
@@ -105,11 +108,11 @@ def generate(results_dir: Path, out_dir: Path, request: GenerationRequest) -> No
         "num": request.num,
         **form_settings(request.form),
         "precision": request.precision,
-        _GENERATOR: sha256_of(folder / f"{AVERAGE}.safetensors"),
+        GENERATOR_DIGEST: sha256_of(folder / f"{AVERAGE}.safetensors"),
         "mark": trained.mark(),
         TRAIN_ROWS: trained.facts.get(TRAIN_ROWS),
     }
-    require_free_folder(out_dir)
+    require_free_folder(out_dir, "patients")
     with RunFolder(out_dir, settings, done_name=DONE_NAME) as run:
         writer = PartWriter(out_dir, encoder, request.form)
         if run.is_done and all(map(writer.is_written, request.parts())):
@@ -119,25 +122,6 @@ def generate(results_dir: Path, out_dir: Path, request: GenerationRequest) -> No
         _generate_parts(PairSampler(trained.network, request.seed, strategy), request, writer)
         run.mark_done(f"{request.num:,} patients")
         run.log(f"{request.num:,} synthetic patients: {out_dir}")
-
-
-def require_free_folder(folder: Path) -> None:
-    """Refuse a folder in which something else lies than a generation.
-
-    Raises:
-        UsageError: Real data, a training, or anything else is here.
-    """
-    names = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
-    if set(names) <= {LOCK_NAME, LOG_NAME}:
-        return
-    config = folder / CONFIG_NAME
-    settings = read_json(config) if config.is_file() else None
-    if not isinstance(settings, dict) or _GENERATOR not in settings:
-        raise UsageError(
-            "Synthetic patients need a folder of their own: new, empty, or of an earlier generation.",
-            received=f"a folder with {listed_in_quotes(names)}",
-            path=folder,
-        )
 
 
 def _generate_parts(sampler: PairSampler, request: GenerationRequest, writer: "PartWriter") -> None:

@@ -1,4 +1,4 @@
-"""Whether synthetic patients are of a GAN that was trained on the real ones here, and what may be written where."""
+"""Whether synthetic patients are of a GAN that was trained on the real ones here."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +7,7 @@ from GAN_joint.encoding import RowEncoder
 from GAN_joint.paired_data import PairedRows
 from GAN_joint.synthetic import SyntheticSet
 from medsynth.data.wording import listed_in_quotes, quoted
-from medsynth.errors import DataError, UsageError
+from medsynth.errors import DataError
 
 
 def require_same_columns(real: RowEncoder, synthetic: RowEncoder, synthetic_dir: Path) -> None:
@@ -48,18 +48,6 @@ def origin_notes(real: PairedRows, synthetic: SyntheticSet) -> list[str]:
         f"The GAN was trained on {trained_on}: it may have seen rows that are called held-out here, and figures that "
         "compare with those say nothing then."
     ]
-
-
-def require_own_folder(out_dir: Path, inputs: Sequence[Path]) -> None:
-    """Refuse to write results between what they are made from.
-
-    Raises:
-        UsageError: `out_dir` is one of the folders that are read.
-    """
-    if out_dir.resolve() in [folder.resolve() for folder in inputs]:
-        raise UsageError(
-            "Results need a folder of their own, not one that is read from.", received="the same folder", path=out_dir
-        )
 
 
 def _said(words: Sequence[str]) -> str:

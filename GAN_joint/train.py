@@ -36,8 +36,8 @@ def propose(arguments: argparse.Namespace) -> None:
 def train(arguments: argparse.Namespace) -> None:
     """Check data and settings, and train."""
     from GAN_joint.application import application_for
-    from GAN_joint.origin import require_own_folder
     from medsynth.gan import application
+    from medsynth.runs import require_own_folder
 
     require_own_folder(arguments.results_dir, [arguments.data_dir])
     application.train(application_for(arguments.data_dir, arguments.resolution, arguments.random_seed), arguments)

@@ -3,9 +3,9 @@
 python3 collapse.py out_dir data_dir resolution --variant published --variant 'stable=--preset stable' \
     --weights data_dir/classification_results_res_64 [--minutes 5] [--seeds 5] [--options '--generator-features 16 ...']
 
-A variant is a name and options of GAN_dcgan/train.py; a name alone is a preset. A short trial of each says how many
-images fit into the minutes; all its seeds are then trained on as many. Leaves table.txt, results.csv, collapse.png,
-samples.png and every training. The same command goes on where it stopped.
+A variant is a name and options of GAN_dcgan/train.py; a name alone is a preset. All are checked first. A short trial of
+each says how many images fit into the minutes, 1,000 at least; all its seeds are then trained on as many. Leaves
+table.txt, results.csv, collapse.png, samples.png and every training. The same command goes on where it stopped.
 """
 
 import argparse

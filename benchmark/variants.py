@@ -19,10 +19,10 @@ from medsynth.files import make_folder, read_json, write_json, write_text
 from medsynth.metrics.catalogue import METRICS, metric_of_row, parse_metrics
 from medsynth.parallel import available_cpus
 from medsynth.progress import Progress
-from medsynth.runs import DONE_NAME, RunFolder
+from medsynth.runs import DONE_NAME, LOG_NAME, RunFolder
 
 GAN = "GAN_dcgan"
-_TRIAL_KIMG, _TICKS = 4, 10
+_TRIAL_KIMG, _LEAST_KIMG, _TICKS = 4, 1.0, 10
 _EVALUATION_SEED, _SAMPLE_COLUMNS = 1, 12
 _KIMG, _SAMPLES, _STATS = "kimg.json", "samples.png", "stats.jsonl"
 
@@ -100,12 +100,13 @@ def compare_variants(request: Request) -> str:
     """Train and evaluate every variant with every seed, and return the table.
 
     Raises:
-        StepFailedError: A training or an evaluation failed; its log is named.
-        MedsynthError: The folder holds another comparison, or cannot be written.
+        StepFailedError: A variant cannot be trained, or a training or an evaluation failed; its log is named.
+        MedsynthError: The minutes are too few, or the folder holds another comparison, or cannot be written.
     """
     with RunFolder(request.out_dir, request.settings()) as folder:
         session = _Session(request)
         trials = [variant for variant in request.variants if not session.kimg_path(variant).is_file()]
+        session.check(trials)
         session.each("trials", trials, session.try_out)
         runs = [(variant, seed) for seed in range(1, request.num_seeds + 1) for variant in request.variants]
         session.each("trainings", runs, lambda run: session.train(*run))
@@ -146,13 +147,31 @@ class _Session:
         finally:
             progress.close()
 
+    def check(self, variants: list[Variant]) -> None:
+        """Have every variant's data and settings looked at before any of them is tried out."""
+        progress = Progress("checks", len(variants), "variants")
+        for variant in variants:
+            self._train(variant, self._folder(variant, 1), 1, _LEAST_KIMG, tick_kimg=1, is_check=True)
+            progress.advance()
+        progress.close()
+
     def try_out(self, variant: Variant) -> None:
-        """Find out how many thousand images a variant sees in the minutes, and write it."""
+        """Find out how many thousand images a variant sees in the minutes, and write it.
+
+        Raises:
+            UsageError: Too few; no variant is trained for longer than the others.
+        """
         folder = make_folder(self.request.out_dir / variant.name)
         self._train(variant, folder / "trial", 1, _TRIAL_KIMG, tick_kimg=1)
         ticks = _stats(folder / "trial")[1:]  # the first one includes the making of the graph
         rate = sum(tick["Timing/sec_per_tick"] for tick in ticks) / (len(ticks) or 1)
-        kimg = max(round(self.request.minutes * 60 / rate, 1), 1.0)
+        kimg = round(self.request.minutes * 60 / rate, 1)
+        if kimg < _LEAST_KIMG:
+            raise UsageError(
+                f"--minutes is enough for {_LEAST_KIMG:g} kimg (1,000 images) of every variant; {variant.name} takes "
+                f"{rate * _LEAST_KIMG / 60:.2g} minutes for that.",
+                received=f"{self.request.minutes:g}",
+            )
         write_json(self.kimg_path(variant), {"kimg": kimg, "seconds_per_kimg_in_trial": rate})
 
     def train(self, variant: Variant, seed: int) -> None:
@@ -199,12 +218,17 @@ class _Session:
     def _folder(self, variant: Variant, seed: int) -> Path:
         return self.request.out_dir / variant.name / f"seed-{seed}"
 
-    def _train(self, variant: Variant, folder: Path, seed: int, kimg: float, *, tick_kimg: float) -> None:
+    def _train(
+        self, variant: Variant, folder: Path, seed: int, kimg: float, *, tick_kimg: float, is_check: bool = False
+    ) -> None:
         request = self.request
+        # After a check that fails, the folder holds nothing that binds it to these settings.
+        log = request.out_dir / LOG_NAME if is_check else folder.with_suffix(".log")
         schedule = (f"schedule.total_kimg={kimg}", f"schedule.default_tick_kimg={tick_kimg}", "schedule.tick_kimg={}")
         settings = [part for setting in schedule for part in ("--set", setting)]
+        settings += ["--dry-run"] if is_check else []
         places = ("train", request.data_dir, folder, seed, request.resolution)
-        self._run(folder.with_suffix(".log"), f"{GAN}/train.py", *places, *request.options, *variant.options, *settings)
+        self._run(log, f"{GAN}/train.py", *places, *request.options, *variant.options, *settings)
 
     def _run(self, log: Path, script: str, *arguments: Any) -> None:
         command = [sys.executable, str(ROOT / script), *map(str, arguments)]

@@ -9,10 +9,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from build_dataset.benchmarks import ClassOrder, Dealt
-from build_dataset.names import has_control_characters
 from build_dataset.rows import ImageRows
 from build_dataset.splits import rank_combinations, require_seed, rows_above_limit, shuffled, split_patients
 from medsynth.data.images import ImageForm
+from medsynth.data.names import has_control_characters
 from medsynth.data.text_table import Cells, TextTable, read_text_table
 from medsynth.data.wording import counted
 from medsynth.errors import DataError, UsageError

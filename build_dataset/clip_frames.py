@@ -156,7 +156,8 @@ def find_region(crop: Margins | str, seen: Survey) -> Region:
     and what lies in its convex hull. Outside of it, letters beside the fan become black; inside, they stay.
 
     Raises:
-        DataError: Margins that leave nothing, or no such part.
+        UsageError: Margins that leave nothing.
+        DataError: No such part.
     """
     height, width = seen.mean.shape
     if isinstance(crop, Margins):
@@ -167,7 +168,7 @@ def find_region(crop: Margins | str, seen: Survey) -> Region:
         ]
         top, right, bottom, left = cut
         if top + bottom >= height or left + right >= width:
-            raise DataError(
+            raise UsageError(
                 f"--crop leaves something of {width}x{height} pixels.",
                 received=f"margins of {top}, {right}, {bottom}, {left} pixels",
             )

@@ -14,8 +14,8 @@ from build_dataset.folder import (
     label_columns,
     tables_in,
 )
-from build_dataset.names import read_files, read_names
-from build_dataset.patient_ids import warning_of_likeness, without_decimals
+from medsynth.data.names import read_files, read_names
+from medsynth.data.patient_ids import warning_of_likeness, without_decimals
 from medsynth.data.text_table import TextTable, read_text_table
 from medsynth.data.wording import counted, listed
 from medsynth.errors import DataError, UsageError

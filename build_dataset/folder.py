@@ -16,10 +16,7 @@ from build_dataset.label_columns import (
     is_label,
     read_label_column,
     refuse_other_values,
-    stripped,
 )
-from build_dataset.names import has_control_characters, read_files, read_names
-from build_dataset.patient_ids import warning_of_likeness, without_decimals
 from build_dataset.rows import ImageRows
 from build_dataset.splits import (
     MOST_LABELS,
@@ -29,6 +26,8 @@ from build_dataset.splits import (
     stratify_patients,
 )
 from medsynth.data.images import IMAGE_FITS, ImageForm
+from medsynth.data.names import has_control_characters, read_files, read_names, stripped
+from medsynth.data.patient_ids import warning_of_likeness, without_decimals
 from medsynth.data.text_table import Cells, TextTable, read_text_table
 from medsynth.data.wording import counted, listed
 from medsynth.errors import DataError, UsageError

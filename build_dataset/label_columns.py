@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from medsynth.data.names import stripped
 from medsynth.data.text_table import Cells, Marks, TextTable
 from medsynth.data.wording import counted, listed
 from medsynth.errors import DataError
@@ -26,11 +27,6 @@ _ZERO_OR_ONE = re.compile(r"[01](?:[.,]0+)?")
 _EMPTY = ("", "na", "n/a", "nan", "null")
 _MOST_WORDS = 30
 _LEAST_SHARE = 0.5  # of zeros and ones among the cells of a label
-
-
-def stripped(cells: Cells) -> "pd.Series[str]":
-    """Return cells [N] without the spaces around them."""
-    return pd.Series(cells, dtype=object).str.strip()
 
 
 def is_label(cells: Cells) -> bool:
@@ -65,7 +61,8 @@ def refuse_other_values(table: TextTable, place: str, cells: Cells) -> None:
     table.refuse(
         wrong,
         f"{place} is a label, since {np.count_nonzero(~is_other):,} of its {np.count_nonzero(~is_empty):,} cells are "
-        f"0 or 1, and so must the others be; correct the cell, or choose the label columns with --labels{uncertain}.",
+        f"0 or 1 ({listed([*_WORDS_OF_TRUTH])} count as such), and so must the others be; correct the cell, or choose "
+        f"the label columns with --labels{uncertain}.",
         words.to_numpy(),
     )
 
@@ -86,6 +83,7 @@ def read_label_column(table: TextTable, column: str, missing_labels: str) -> Col
         table.refuse(is_empty, f"a label is expected in column {column!r} (see --missing-labels).", words.to_numpy())
     kinds = set(words[~is_empty])
     are_numbers = all(_number(kind) is not None for kind in kinds)
+    _refuse_words_among_class_numbers(table, column, words, kinds)
     if is_label(words.to_numpy()) and not (are_numbers and all(map(_is_whole, kinds))):
         refuse_other_values(table, f"column {column!r}", words.to_numpy())
     if kinds and all(not math.isnan(_truth_of(kind)) for kind in kinds):
@@ -97,6 +95,18 @@ def read_label_column(table: TextTable, column: str, missing_labels: str) -> Col
         names, values = _one_label_each(words, is_empty, column, table.path)
     values[is_empty] = 0.0 if missing_labels == "absent" else np.nan
     return names, values
+
+
+def _refuse_words_among_class_numbers(table: TextTable, column: str, words: "pd.Series[str]", kinds: set[str]) -> None:
+    """Refuse yes, no and their like where the other cells are class numbers: neither a label of its own nor a 1."""
+    others = {kind for kind in kinds if kind.lower() not in _WORDS_OF_TRUTH}
+    if all(map(_is_whole, others)) and not all(map(_ZERO_OR_ONE.fullmatch, others)):
+        table.refuse(
+            words.isin(kinds - others).to_numpy(bool),
+            f"column {column!r} holds class numbers (whole, none below 0) elsewhere, so one is expected here too; "
+            f"{listed([*_WORDS_OF_TRUTH])} stand for 1 and 0 in columns of zeros and ones alone.",
+            words.to_numpy(),
+        )
 
 
 def _class_numbers(table: TextTable, column: str, words: "pd.Series[str]", is_empty: Marks) -> "pd.Series[str]":

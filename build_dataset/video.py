@@ -23,13 +23,14 @@ from build_dataset.clip_table import FRAME_COLUMNS, ClipList, ListedClip, list_c
 from build_dataset.clips import AVI_ENDINGS, GIF_ENDINGS, MP4_ENDINGS, Clip, is_clip, open_clip
 from build_dataset.patient_keys import PATIENT_IDS, hashed, keep_key, no_key, read_or_make_key
 from build_dataset.writing import claimed, put_in_place, require_free_target
+from medsynth.data.frame_folder import COMMAND, DESCRIPTION_NAME, TABLE_NAME
 from medsynth.data.wording import counted
-from medsynth.errors import DataError, UsageError
+from medsynth.errors import DataError, MedsynthError, UsageError
 from medsynth.files import atomic_path, make_folder, read_json, remove_leftovers, require_folder, write_json
 from medsynth.parallel import ordered_map, require_workers
 from medsynth.progress import Progress
 
-DESCRIPTION_NAME, TABLE_NAME, FRAMES_NAME = "frames.json", "frames.csv", "frames"
+FRAMES_NAME = "frames"
 _DONE_NAME = "done"  # in an unfinished folder: what is known of each clip whose frames are there
 _FORM_VERSION = 1
 _LIBRARIES = ("medsynth", "numpy", "pillow", "pydicom", "scikit-image", "scipy", "imageio-ffmpeg")
@@ -111,7 +112,8 @@ def create_from_video(
         raw_dir: Holds the clips at any depth, and a csv file if there is one.
         key_file: For `patient_ids` "hash"; see `build_dataset.prepare_brain.prepare_brain`. Needed only where a
             patient's id comes from a DICOM file.
-        skip_damaged: Leave out clips that are missing, damaged or not readable here, and list them.
+        skip_damaged: Leave out clips that are missing, damaged or not readable here, and list them. A clip that does
+            not go with `crop` is an error all the same.
         overwrite: Replace a finished folder, and forget an unfinished one.
         num_workers: Processes; the result does not depend on it.
         others: What becomes of the clips; the attributes of `VideoSettings`.
@@ -120,7 +122,7 @@ def create_from_video(
         What frames.json holds: `clips`, `skipped` and `notes` among it.
 
     Raises:
-        UsageError: A setting out of its range.
+        UsageError: A setting out of its range, or a crop that a clip does not go with.
         DataError: A wrong table, or a clip that cannot be read (the first of them).
         DependencyError: ffmpeg is missing, and there are clips that need it.
         RunFolderError: `target_dir` is not free, or cannot be written.
@@ -141,7 +143,7 @@ def create_from_video(
         print(f"warning: {raw}: {warning}", file=sys.stderr, flush=True)
     if not skip_damaged:
         _require_files(raw, found.clips)
-    clips, key, origins = _with_patients(found.clips, raw, target, settings.patient_ids, key_file)
+    clips, key, own_patients = _with_patients(found.clips, raw, target, settings.patient_ids, key_file)
     plan = _plan(settings, raw, replace(found, clips=clips), key)
     make_folder(target.parent)
     remove_leftovers(target)
@@ -155,6 +157,7 @@ def create_from_video(
         done, skipped = _extract_all(tasks, num_workers, skip_damaged)
         _write_table(building / TABLE_NAME, clips, done, found.label_names)
         shutil.rmtree(building / _DONE_NAME)
+        origins = _notes_of_patients([own_patients[name] for name in done if name in own_patients])
         description = _describe(plan, clips, done, skipped, [*found.notes, *origins], found.warnings)
         write_json(building / DESCRIPTION_NAME, description)
         put_in_place(building, target)
@@ -174,28 +177,33 @@ def _require_files(raw: Path, clips: Sequence[ListedClip]) -> None:
 
 def _with_patients(
     clips: Sequence[ListedClip], raw: Path, target: Path, patient_ids: str, key_file: str | Path | None
-) -> tuple[tuple[ListedClip, ...], bytes, list[str]]:
-    """Return every clip with a patient, the key that hashed some, and where they come from in words."""
+) -> tuple[tuple[ListedClip, ...], bytes, dict[str, str]]:
+    """Return every clip with a patient, the key that hashed some, and whom each file names if no table does."""
     if all(clip.patient for clip in clips):
-        return tuple(clips), _no_key_needed(key_file), []
+        return tuple(clips), _no_key_needed(key_file), {}
     own = {clip.name: _own_patient(raw / clip.file) for clip in clips}
-    num_own = sum(bool(patient) for patient in own.values())
     key = b""
-    if num_own and patient_ids == "hash":
+    if any(own.values()) and patient_ids == "hash":
         key = read_or_make_key(key_file, target)
     elif patient_ids == "keep":
         no_key(key_file)
     ids = {name: hashed(key, patient) if key and patient else patient for name, patient in own.items()}
-    named = tuple(replace(clip, patient=ids[clip.name] or clip.name) for clip in clips)
+    return tuple(replace(clip, patient=ids[clip.name] or clip.name) for clip in clips), key, own
+
+
+def _notes_of_patients(own: Sequence[str]) -> list[str]:
+    """Return where the patients come from in words, given whom the file of each clip names, empty for nobody."""
+    num_own = sum(map(bool, own))
+    num_unknown = len(own) - num_own
     notes = []
     if num_own:
         notes.append(f"Patients from the DICOM header: {counted(num_own, 'clip')}.")
-    if num_own < len(clips):
+    if num_unknown:
         notes.append(
-            f"Nothing names the patient of {counted(len(clips) - num_own, 'clip')}: each counts as a patient of its "
-            "own, so clips of one person may lie in two splits. A csv file with the columns clip and patient says more."
+            f"Nothing names the patient of {counted(num_unknown, 'clip')}: each counts as a patient of its own, so "
+            "clips of one person may lie in two splits. A csv file with the columns clip and patient says more."
         )
-    return named, key, notes
+    return notes
 
 
 def _no_key_needed(key_file: str | Path | None) -> bytes:
@@ -220,7 +228,7 @@ def _plan(settings: VideoSettings, raw: Path, found: ClipList, key: bytes) -> di
     """Return all that the frames depend on beside the clips' contents, as JSON gives it back."""
     rows = json.dumps([found.label_names, [asdict(clip) for clip in found.clips]])
     plan = {
-        "command": "create_from_video",
+        "command": COMMAND,
         "form_version": _FORM_VERSION,
         "arguments": {"raw_dir": str(raw), **asdict(settings)},
         "key_check": hashed(key, "which key is this") if key else None,
@@ -246,6 +254,8 @@ def _extract_all(
     progress = Progress("reading clips", len(tasks), "clips")
     with contextlib.closing(ordered_map(_extract, tasks, min(num_workers, len(tasks)))) as outcomes:
         for task, outcome in zip(tasks, outcomes, strict=True):
+            if isinstance(outcome, UsageError):
+                raise UsageError(_with_origin(outcome, task.clip), received=outcome.received, path=outcome.path)
             if isinstance(outcome, DataError):
                 error = outcome
                 if not skip_damaged:
@@ -253,7 +263,7 @@ def _extract_all(
                         f"{_with_origin(error, task.clip)} --skip-damaged leaves such clips out. What is written is "
                         "kept: the same command goes on from there.",
                         received=error.received,
-                        path=error.path or task.raw / task.clip.file,
+                        path=error.path,
                     )
                 reason = f"{_with_origin(error, task.clip)} Received: {error.received}"
                 skipped.append({"file": task.clip.file, "reason": reason})
@@ -270,12 +280,15 @@ def _extract_all(
     return done, skipped
 
 
-def _with_origin(error: DataError, clip: ListedClip) -> str:
+def _with_origin(error: MedsynthError, clip: ListedClip) -> str:
     return f"{error.expected} It is named in {clip.origin}." if clip.origin else error.expected
 
 
-def _extract(task: _Task) -> dict[str, Any] | DataError:
-    """Write the frames of a clip, unless they are there, and return what came of it, or why nothing did."""
+def _extract(task: _Task) -> dict[str, Any] | DataError | UsageError:
+    """Write the frames of a clip, unless they are there, and return what came of it, or why nothing did.
+
+    That is a UsageError where the clip does not go with the settings, and a DataError where it cannot be read.
+    """
     path, name = task.raw / task.clip.file, task.clip.name
     note = task.building / _DONE_NAME / f"{name}.json"
     folder = task.building / FRAMES_NAME / name
@@ -287,7 +300,7 @@ def _extract(task: _Task) -> dict[str, Any] | DataError:
                 return dict(kept)
         clip = open_clip(path)
         if clip.has_burned_in_annotation and task.crop == NONE:
-            raise DataError(
+            raise UsageError(
                 "The header says that text is part of the pixels (BurnedInAnnotation); say with --crop what to cut "
                 "off, and --crop 0 for nothing.",
                 received="YES",
@@ -295,8 +308,8 @@ def _extract(task: _Task) -> dict[str, Any] | DataError:
         outcome = _write_frames(clip, folder, task) | {"source": source}
         write_json(note, outcome)
         return outcome
-    except DataError as error:
-        return DataError(error.expected, received=error.received, path=path)
+    except (DataError, UsageError) as error:
+        return type(error)(error.expected, received=error.received, path=path)
 
 
 def _write_frames(clip: Clip, folder: Path, task: _Task) -> dict[str, Any]:

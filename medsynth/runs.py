@@ -6,13 +6,13 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
 
 from medsynth.config import describe_differences
-from medsynth.errors import RunFolderError
+from medsynth.errors import RunFolderError, UsageError
 from medsynth.files import make_folder, read_json, write_json, write_text
 
 CONFIG_NAME = "config.json"
@@ -21,6 +21,26 @@ LOCK_NAME = ".training.lock"
 LOG_NAME = "log.txt"
 # A run that failed before it had anything to keep leaves only these, and binds nobody to its settings.
 _OWN_FILES = (CONFIG_NAME, LOCK_NAME, LOG_NAME)
+
+
+def require_own_folder(out_dir: Path, inputs: Sequence[Path], *, nor_below: bool = False) -> None:
+    """Refuse to write results between what they are made from.
+
+    Args:
+        out_dir: Of the results.
+        inputs: The folders that are read.
+        nor_below: Whether they are read to any depth, so that results below them would be read the next time.
+
+    Raises:
+        UsageError: `out_dir` is one of them, or is below one that is read to any depth.
+    """
+    place = out_dir.resolve()
+    for folder in (one.resolve() for one in inputs):
+        if place == folder or (nor_below and place.is_relative_to(folder)):
+            received = "the same folder" if place == folder else f"a folder below {folder}"
+            raise UsageError(
+                "Results need a folder of their own, not one that is read from.", received=received, path=out_dir
+            )
 
 
 class RunFolder:

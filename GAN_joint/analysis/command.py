@@ -29,7 +29,7 @@ from GAN_joint.analysis.table_metrics import (
 )
 from GAN_joint.analysis.table_report import Figure, write_results
 from GAN_joint.analysis.tables import encode_tables
-from GAN_joint.origin import origin_notes, require_own_folder, require_same_columns
+from GAN_joint.origin import origin_notes, require_same_columns
 from GAN_joint.paired_data import read_paired_rows
 from GAN_joint.synthetic import SyntheticSet
 from medsynth.classify.neighbours.memorisation import MINIMUM_HELD_OUT
@@ -37,6 +37,7 @@ from medsynth.data.wording import counted
 from medsynth.errors import UsageError
 from medsynth.files import make_folder
 from medsynth.progress import Progress
+from medsynth.runs import require_own_folder
 
 MOST_ROWS = 100_000
 # Of as few synthetic rows as there are held-out ones: their mean hardly depends on which rows are drawn.

@@ -4,8 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 from GAN_joint.evidence.pairs import EvidenceRequest, read_evidence
-from GAN_joint.origin import require_own_folder
-from medsynth.runs import RunFolder
+from medsynth.runs import RunFolder, require_own_folder
 
 DONE_NAME = "_evidence-done.txt"
 

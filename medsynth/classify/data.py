@@ -8,10 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from medsynth.classify.config import TrainConfig
-from medsynth.data.labels import LabelMatrix, read_split_labels
+from medsynth.data.labels import LabelMatrix, read_split_labels, require_split
 from medsynth.data.pyramid import ImagePyramid, open_records
 from medsynth.data.tfrecords import Images, RecordFile
-from medsynth.files import require_folder
 
 _FLIP_STREAM = 2
 
@@ -43,7 +42,7 @@ def read_split(folder: Path, resolution: int) -> SplitData:
         DataError: Missing or damaged files, no records of this resolution (the
             message lists those there are), or records and labels that differ in number.
     """
-    require_folder(folder, "TFRecords, labels and a csv made by build_dataset")
+    require_split(folder)
     labels = read_split_labels(folder)
     return SplitData(
         folder, labels.names, labels.values, open_records(folder, resolution, expected_num=len(labels.values))

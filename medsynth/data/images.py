@@ -25,6 +25,7 @@ _DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, zl
 # Pillow clips these to 8 bits when asked for grey, so they are read with their own depth.
 _DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 _MOST_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 0)  # Pillow's own limit
+_ANIMATED_FORMATS = ("GIF", "PNG", "WEBP")  # of TIFF files the first page is taken, of JPEG files the main picture
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PNG_END = b"IEND\xaeB`\x82"  # the last chunk's name and checksum
 _DICOM_PREAMBLE = 128  # bytes before "DICM" (DICOM PS3.10, section 7.1)
@@ -58,7 +59,7 @@ def read_image(path: Path, num_channels: int = 1) -> npt.NDArray[Any]:
         Pixels [H, W, num_channels].
 
     Raises:
-        DataError: Missing, unreadable, truncated, no image, too large, or negative or non-finite pixels.
+        DataError: Missing, unreadable, truncated, no image, an animation, too large, or negative or non-finite pixels.
     """
     try:
         content = path.read_bytes()
@@ -102,6 +103,8 @@ def _decode(content: bytes, path: Path, num_channels: int) -> npt.NDArray[Any]:
         with Image.open(io.BytesIO(content)) as image:
             if image.format == "PNG":
                 _require_whole_png(content)
+            if image.format in _ANIMATED_FORMATS:
+                _require_one_frame(image, path)
             if image.mode in _DEEP_MODES:
                 return np.asarray(_upright(image), np.float64)
             return np.asarray(_upright(image).convert("L" if num_channels == 1 else "RGB"))
@@ -163,6 +166,17 @@ def _require_whole_png(content: bytes) -> None:
         image.verify()
     if _PNG_END not in content:
         raise OSError("the end of the file is missing")
+
+
+def _require_one_frame(image: Image.Image, path: Path) -> None:
+    num_frames = getattr(image, "n_frames", 1)
+    if num_frames > 1:
+        raise DataError(
+            "One picture was expected, and this file is a clip; dataset_tool.py create_from_video makes pictures of an "
+            "animated GIF's frames.",
+            received=f"{num_frames:,} frames",
+            path=path,
+        )
 
 
 @dataclass(frozen=True)

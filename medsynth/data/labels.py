@@ -14,7 +14,7 @@ import pandas as pd
 from medsynth.data.tfrecords import read_labels
 from medsynth.data.wording import counted
 from medsynth.errors import DataError
-from medsynth.files import read_json, write_text
+from medsynth.files import read_json, require_folder, write_text
 
 PATH_COLUMNS = ("Path", "path")
 DESCRIPTION_NAME = "dataset.json"  # beside the splits: what built them, and from what
@@ -118,6 +118,19 @@ def label_table_text(table: LabelTable) -> str:
 def write_label_table(split_folder: Path, table: LabelTable) -> None:
     """Write <split>/<split>.csv atomically."""
     write_text(split_folder / f"{split_folder.name}.csv", label_table_text(table))
+
+
+def require_split(split_folder: Path) -> Path:
+    """Return the folder of a split if there is one.
+
+    Raises:
+        DataError: There is none; says how one is made.
+    """
+    return require_folder(
+        split_folder,
+        "TFRecords, labels and a csv made by build_dataset (of your own images or frames, and a csv file that names "
+        "them, by dataset_tool.py create_from_folder)",
+    )
 
 
 def patients_path(split_folder: Path) -> Path:

@@ -5,11 +5,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from medsynth.data.labels import read_split_labels, require_positives
+from medsynth.data.labels import read_split_labels, require_positives, require_split
 from medsynth.data.order import PassOrder
 from medsynth.data.tfrecords import Images, RecordFile, available_resolutions, record_path
 from medsynth.errors import DataError
-from medsynth.files import require_folder
 
 
 class ImagePyramid:
@@ -36,7 +35,7 @@ class ImagePyramid:
     """
 
     def __init__(self, split_folder: Path, resolution: int, *, smallest_resolution: int, seed: int) -> None:
-        require_folder(split_folder, "TFRecords, labels and a csv made by build_dataset")
+        require_split(split_folder)
         self.split_folder, self.resolution, self.seed = split_folder, resolution, seed
         split = read_split_labels(split_folder)
         require_positives(split.names, split.values, split_folder)

@@ -1,6 +1,7 @@
 """What the GAN applications' scripts do, once an application has said what is its own."""
 
 import argparse
+import functools
 import hashlib
 import sys
 from collections.abc import Callable, Mapping
@@ -249,19 +250,27 @@ class Training:
         watcher = FidWatcher(extractor, reals, folder.path / METRICS_CACHE)
         folder.log(f"FID on {len(reals):,} images, {watcher.label}, every {stopping.every_ticks} ticks")
 
-        return FidStopping(stopping, lambda generator: watcher.value(self._fakes_like(labels, generator)))
+        fakes_of = self._fakes_like(labels)
+        return FidStopping(stopping, lambda generator: watcher.value(fakes_of(generator)))
 
     def _swd_from(self, reals: Images, labels: Floats) -> Callable[[Any], float]:
+        fakes_of = self._fakes_like(labels)
+
         def measure(generator: Any) -> float:
-            fakes = self._fakes_like(labels, generator)
+            fakes = fakes_of(generator)
             return sliced_wasserstein_estimates(reals, fakes, seed=self.seed, num_blocks=0)["swd"].value
 
         return measure
 
-    def _fakes_like(self, labels: Floats, generator: Any) -> Images:
-        """Return an image for every label row, always of the same latents."""
-        latents = draw_latents(self.seed, len(labels), generator.latent_size)
-        return sample_all(make_sampler(generator), latents, labels)
+    def _fakes_like(self, labels: Floats) -> Callable[[Any], Images]:
+        """Return what makes a generator's image for every label row, always of the same latents."""
+        sampler_of = functools.cache(make_sampler)  # a graph per generator, not per measurement
+
+        def make(generator: Any) -> Images:
+            latents = draw_latents(self.seed, len(labels), generator.latent_size)
+            return sample_all(sampler_of(generator), latents, labels)
+
+        return make
 
     def _build_observer(self, folder: RunFolder | FollowedRun) -> TrainingObserver | None:
         if self.application.observer is None or isinstance(folder, FollowedRun):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from medsynth.data.labels import read_label_table, read_patients, read_split_labels, record_order
+from medsynth.data.labels import read_label_table, read_patients, read_split_labels, record_order, require_split
 from medsynth.data.pyramid import open_records
 from medsynth.data.tfrecords import Images
 from medsynth.errors import DataError, NetworkError
@@ -101,7 +101,7 @@ def draw_reals(split_folder: Path, generator: TrainedGenerator, request: Metrics
     Raises:
         DataError: No images of the generator's resolution, channels or labels, or too few.
     """
-    require_folder(split_folder, "TFRecords, labels and a csv made by build_dataset")
+    require_split(split_folder)
     split = read_split_labels(split_folder)
     if generator.label_names and split.names != generator.label_names:
         raise DataError(

@@ -10,14 +10,17 @@ import tensorflow as tf
 from PIL import Image
 
 from medsynth.data.tfrecords import Images
+from medsynth.data.wording import listed_in_quotes
 from medsynth.errors import UsageError
-from medsynth.files import atomic_path
+from medsynth.files import atomic_path, read_json
 from medsynth.gan.sampling import Floats, quantise
+from medsynth.runs import CONFIG_NAME, LOCK_NAME, LOG_NAME
 
 # Images of one call of the generator, always full, and of one part on disk. The last bits of a network depend on the
 # size of its batch, so both are fixed: other numbers would change what a seed gives.
 BLOCK, PART = 64, 1024
 _MOST_NUMBERS = 10**10
+GENERATOR_DIGEST = "generator_sha256"  # in config.json of a generation, and of nothing else
 
 
 def require_numbers(first: int, num: int) -> None:
@@ -30,6 +33,29 @@ def require_numbers(first: int, num: int) -> None:
         raise UsageError(
             f"--num is 1 or more, --first 0 or more, and both together at most {_MOST_NUMBERS:,}.",
             received=f"--first {first} --num {num}",
+        )
+
+
+def require_free_folder(folder: Path, things: str) -> None:
+    """Refuse a folder in which something else lies than a generation.
+
+    Args:
+        folder: Where synthetic images are to be written.
+        things: What they are, for the message ("frames").
+
+    Raises:
+        UsageError: Real data, a training, or anything else is here.
+    """
+    names = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
+    if set(names) <= {LOCK_NAME, LOG_NAME}:
+        return
+    config = folder / CONFIG_NAME
+    settings = read_json(config) if config.is_file() else None
+    if not isinstance(settings, dict) or GENERATOR_DIGEST not in settings:
+        raise UsageError(
+            f"Synthetic {things} need a folder of their own: new, empty, or of an earlier generation.",
+            received=f"a folder with {listed_in_quotes(names)}",
+            path=folder,
         )
 
 

@@ -206,9 +206,35 @@ def test_a_missing_decoder_is_named(raw: Path, tmp_path: Path, monkeypatch: pyte
 
 def test_letters_in_the_pixels_need_a_word_about_cropping(raw: Path, tmp_path: Path) -> None:
     write_dicom(raw / "a.dcm", FRAMES, BurnedInAnnotation="YES")
-    with pytest.raises(DataError, match="BurnedInAnnotation"):
-        create_from_video(tmp_path / "out", raw, patient_ids="keep")
+    gifs(raw, "b.gif")
+    for skip_damaged in (False, True):
+        with pytest.raises(UsageError, match=r"a\.dcm: .*BurnedInAnnotation.* --crop 0 for nothing") as caught:
+            create_from_video(tmp_path / "out", raw, patient_ids="keep", skip_damaged=skip_damaged)
+        assert "--skip-damaged" not in str(caught.value), "which would be no help"
     create_from_video(tmp_path / "out", raw, patient_ids="keep", crop="0")
+
+
+def test_a_crop_that_leaves_nothing_is_no_damage(raw: Path, tmp_path: Path) -> None:
+    gifs(raw, "one.gif")
+    table(raw, "clip,patient", "one.gif,1")
+    for skip_damaged in (False, True):
+        with pytest.raises(UsageError, match=r"one\.gif: --crop leaves .* named in line 2 of clips\.csv") as caught:
+            create_from_video(tmp_path / "out", raw, crop="90", skip_damaged=skip_damaged)
+        assert "--skip-damaged" not in str(caught.value)
+    create_from_video(tmp_path / "out", raw, crop="9")
+
+
+def test_clips_that_are_left_out_are_not_counted_in_the_notes(raw: Path, tmp_path: Path) -> None:
+    gifs(raw, "a.gif", "b.gif")
+    write_dicom(raw / "c.dcm", FRAMES)
+    write_dicom(raw / "d.dcm", FRAMES)
+    for name in ("b.gif", "d.dcm"):
+        truncate(raw / name, 0.95)
+    description = create_from_video(tmp_path / "out", raw, patient_ids="keep", skip_damaged=True)
+    assert [each["file"] for each in description["skipped"]] == ["b.gif", "d.dcm"], "the premise"
+    header, nobody = description["notes"]
+    assert header == "Patients from the DICOM header: 1 clip."
+    assert nobody.startswith("Nothing names the patient of 1 clip:")
 
 
 def test_patients_of_dicom_files_are_hashed_with_a_key(raw: Path, tmp_path: Path) -> None:

@@ -2,12 +2,15 @@
 
 import csv
 import json
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from medsynth.data.frame_folder import COMMAND, DESCRIPTION_NAME, TABLE_NAME
 from medsynth.files import read_json
 from tests.commands import refused, run_script
 from tests.dcgan_files import write_frames
@@ -104,12 +107,19 @@ def test_frames_depend_on_seed_and_number_alone(results: Path, tmp_path: Path) -
     assert len(set(whole.values())) > 1000
     assert generate(results, tmp_path / "other", "--num", 10, "--seed", 6).items().isdisjoint(whole.items())
     removed = next((tmp_path / "whole" / "images").glob("part-0000001024"))
-    for path in (*removed.iterdir(), tmp_path / "whole" / "_generation-done.txt"):
+    for path in removed.iterdir():
         path.unlink()
     removed.rmdir()
-    assert generate(results, tmp_path / "whole", "--num", 1100, "--seed", 5) == whole, "a stopped generation goes on"
+    assert generate(results, tmp_path / "whole", "--num", 1100, "--seed", 5) == whole, "what is missing is made again"
     with Image.open(next((tmp_path / "part").rglob("0000001000.png"))) as image:
         assert (image.size, image.mode) == ((SIZE, SIZE), "L")
+
+
+def test_frames_are_not_written_into_data_or_a_training(results: Path, frames: Path) -> None:
+    for folder in (results, frames):
+        words = refused("GAN_dcgan/test.py", "generate", results, folder, "--num", 3)
+        assert "Synthetic frames need a folder of their own" in words
+        assert not (folder / "images").exists()
 
 
 def test_the_shared_utilities_know_it(results: Path, tmp_path: Path) -> None:
@@ -155,6 +165,11 @@ def test_the_published_settings(frames: Path, tmp_path: Path) -> None:
             ("--filename-filter", "clip0/frame_0001"),
             "A batch takes 8 different images (--batch-size). Received: 1 image",
         ),
+        (
+            ("--filename-filter", "clip0/frame_0001", "--epochs", 1),
+            "A batch takes 8 different images (--batch-size). Received: 1 image",
+        ),
+        (("--epochs", 0.15), "A training takes a batch of 8 images at least (--batch-size): more of --epochs"),
         (("--set", "network.precision=mixed_float16"), "network.precision takes one of float32, mixed_bfloat16"),
         (("--set", "schedule.initial_resolution=8"), "does not grow"),
         (("--lr", 0.1, "--set", "schedule.generator_learning_rate=0.2"), "are the same setting"),
@@ -163,6 +178,33 @@ def test_the_published_settings(frames: Path, tmp_path: Path) -> None:
 def test_mistakes_are_named(frames: Path, tmp_path: Path, options: tuple, words: str) -> None:
     assert words in refused(*train(frames, tmp_path / "out", *options))
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_of_create_from_video_is_split_by_its_own_table(frames: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(frames, tmp_path / "frames")
+    (folder / "labels.csv").rename(folder / TABLE_NAME)
+    for text, num_groups in (('{"command": "another"}', 4), (json.dumps({"command": COMMAND}), 2)):
+        (folder / DESCRIPTION_NAME).write_text(text)
+        done = run_script(*train(folder, tmp_path / "out", "--held-out", 0.4, "--dry-run"))
+        assert f"40 frames of {num_groups} groups" in done.stdout, done.stderr
+        assert ("used as by --table frames.csv" in done.stdout) == (num_groups == 2)
+    assert re.search(r"^data\.table +frames\.csv$", done.stdout, re.M), "config.json says so"
+    by_name = run_script(*train(folder, tmp_path / "out", "--set", "data.table=", "--dry-run"))
+    assert "40 frames of 4 groups" in by_name.stdout
+
+
+def test_groups_that_look_alike_are_warned_of(tmp_path: Path) -> None:
+    folder = write_frames(tmp_path / "frames")
+    path = folder / "labels.csv"
+    path.write_text(path.read_text().replace("clip1/frame_0003.png,patient0", "clip1/frame_0003.png,Patient0"))
+    done = run_script(*train(folder, tmp_path / "out", "--table", "labels.csv", "--dry-run"))
+    assert "warning: Patients 'Patient0' and 'patient0' differ only in case" in done.stdout, done.stderr
+
+
+def test_frames_kept_from_training_are_evaluated_as_a_dataset(results: Path, frames: Path) -> None:
+    words = refused("GAN_dcgan/evaluate.py", "metrics", results, frames, "--metrics", "swd")
+    assert "made by build_dataset (of your own images or frames" in words
+    assert "create_from_folder" in words
 
 
 def test_a_damaged_frame_is_named(tmp_path: Path) -> None:
@@ -174,6 +216,6 @@ def test_a_damaged_frame_is_named(tmp_path: Path) -> None:
 
 def test_results_among_the_frames_are_refused(tmp_path: Path) -> None:
     data = write_frames(tmp_path / "frames")
-    assert "would be taken for frames" in refused(*train(data, data / "results"))
-    assert "would be taken for frames" in refused(*train(data, data))
+    assert "not one that is read from. Received: a folder below" in refused(*train(data, data / "results"))
+    assert "not one that is read from. Received: the same folder" in refused(*train(data, data))
     assert not (data / "results").exists()

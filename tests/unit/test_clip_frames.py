@@ -40,7 +40,7 @@ def test_margins_are_top_right_bottom_left() -> None:
     frames = moving_frames(2)
     region = find_region(parse_crop("10,25%,3,0"), survey(frames))
     np.testing.assert_array_equal(region.cut(frames[0]), frames[0][10 : HEIGHT - 3, : WIDTH * 3 // 4])
-    with pytest.raises(DataError, match="leaves something of 128x96 pixels"):
+    with pytest.raises(UsageError, match="leaves something of 128x96 pixels"):
         find_region(parse_crop("50%"), survey(frames))
 
 

@@ -1,6 +1,7 @@
 """Which frames GAN_dcgan finds, how it splits them, and what it makes of their pixels."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from GAN_dcgan import frame_data
 from GAN_dcgan.config import DataConfig
 from GAN_dcgan.decoding import fit_frame
 from GAN_dcgan.frame_data import FrameData
-from GAN_dcgan.frames import clip_of, find_frames
+from GAN_dcgan.frames import FrameList, clip_of, find_frames
 from medsynth.errors import DataError, MedsynthError, UsageError
 from tests.dcgan_files import touch, write_frames
 
@@ -75,11 +76,14 @@ def test_a_table_may_be_the_data_itself(folder: Path) -> None:
 TABLES = {
     "file,group_id\na.png,1\n": "A column 'path' was expected (--file-column names another)",
     "path,patient\na.png,1\n": "A column 'group_id' was expected (--group-column names another)",
-    "path,group_id\na.png,1\nb.png,\n": "Line 3, column 'group_id'",
-    "path,group_id\na.png,1\na.png,2\n": "Line 3 names a file that line 2 names already",
+    "path,group_id\na.png,1\nb.png,\n": "Line 3: a group is expected in column 'group_id'",
+    "path,group_id\na.png,1\n,2\n": "Line 3: an image is expected in column 'path'",
+    "path,group_id\na.png,1\na.png,2\n": "Line 3: an image is listed once",
+    "path,group_id\na.png,1\n./a.png,2\n": "Line 3: an image is listed once",
+    "path,group_id\nb/a.png,1\nb\\a.png,2\n": "Line 3: an image is listed once",
     "path,Group id\na.png,1\n": "(--group-column names another). Did you mean 'Group id'?",
-    'path,group_id,note\na.png,1,"two\nlines"\n\nb.png, ,none\n': "Line 5, column 'group_id': a value is needed",
-    'path,group_id,note\na.png,1,"two\nlines"\n\na.png,1,none\n': "Line 5 names a file that line 2 names already",
+    'path,group_id,note\na.png,1,"two\nlines"\n\nb.png, ,none\n': "Line 5: a group is expected in column 'group_id'",
+    'path,group_id,note\na.png,1,"two\nlines"\n\na.png,1,none\n': "Line 5: an image is listed once",
     "path,group_id\na.png,1\nb.png\n": "Line 3 must have 2 cells",
 }
 
@@ -91,6 +95,38 @@ def test_tables_that_cannot_be_used(tmp_path: Path, text: str, words: str) -> No
         find_frames(tmp_path, DataConfig(table="t.csv"))
     assert words in str(error.value)
     assert "t.csv" in str(error.value)
+
+
+def frames_of_table(folder: Path, *rows: tuple[str, str], **changes: Any) -> FrameList:
+    (folder / "t.csv").write_text("".join(f"{name},{group}\n" for name, group in (("path", "group_id"), *rows)))
+    return find_frames(folder, DataConfig(table="t.csv", **changes))
+
+
+@pytest.mark.parametrize(
+    ("spellings", "num_groups", "is_warned"),
+    [
+        (("1", "1.0", "2"), 2, False),
+        (("1", "01", "2"), 3, True),
+        (("p1", "P1", "q"), 3, True),
+        (("a", "b", "c"), 3, False),
+    ],
+)
+def test_groups_are_spelt_as_patients_are(
+    tmp_path: Path, spellings: tuple[str, ...], num_groups: int, is_warned: bool
+) -> None:
+    found = frames_of_table(tmp_path, *((f"{number}.png", group) for number, group in enumerate(spellings)))
+    assert len({frame.group for frame in found.train}) == num_groups
+    assert any("differ only in case" in warning for warning in found.warnings) == is_warned
+
+
+def test_files_have_one_name_wherever_they_lie(tmp_path: Path) -> None:
+    folder = tmp_path / "tables"
+    folder.mkdir()
+    found = frames_of_table(folder, ("./a/../b.png", "1"), (f"{folder}/c.png", "2"), ("../d.png", "3"), ("/e.png", "4"))
+    assert names(found.train) == ["b.png", "c.png", "../d.png", "/e.png"]
+    assert found.train[2].source.path.resolve() == tmp_path / "d.png"
+    with pytest.raises(DataError, match="Line 3: an image is listed once"):
+        frames_of_table(folder, ("../d.png", "1"), (f"{tmp_path}/d.png", "2"))
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "cp1252"])
@@ -112,6 +148,7 @@ def test_tables_of_every_program_give_the_same_frames(tmp_path: Path, separator:
         ({"filename_filter": "zz", "table": "labels.csv"}, DataError, "no row with 'zz' in its path"),
         ({"image_extension": "jpg", "table": "labels.csv"}, UsageError, "--image-extension has no effect"),
         ({"filename_filter": "clip1", "held_out_share": 0.1}, DataError, "two of them at least"),
+        ({"held_out_share": 0.99}, DataError, "A share of 0.99 (--held-out) of 4 groups is all of them"),
         ({"table": "none.csv"}, DataError, "no such file"),
     ],
 )

@@ -132,6 +132,15 @@ def test_a_label_of_numbers_says_what_they_are_of(tmp_path: Path) -> None:
     assert of_column(tmp_path, ("0", "1", "2"), "grade", labels=("grade",)) == expected
 
 
+@pytest.mark.parametrize("cells", [("1", "0", "2", "y"), ("0", "3", "4", "Y"), ("5", "3", "4", "no")])
+def test_a_word_among_class_numbers_is_the_cell_that_is_wrong(tmp_path: Path, cells: tuple[str, ...]) -> None:
+    with pytest.raises(DataError, match=r"\.csv: Line 5: column 'b_lines' holds class numbers") as caught:
+        of_column(tmp_path, cells, "b_lines", labels=("b_lines",))
+    assert f"Received: '{cells[3]}'" in str(caught.value)
+    assert "true, t, yes, y, false, f, no, n stand for 1 and 0 in columns of zeros and ones" in str(caught.value)
+    assert of_column(tmp_path, ("1", "0", "1", "y"), "b_lines", labels=("b_lines",))["b_lines"] == [1, 0, 1, 1]
+
+
 @pytest.mark.parametrize("labels", [(), ("mass",)], ids=["found", "named"])
 @pytest.mark.parametrize("value", ["-1", "2.5", "0.5", "inf", "1e400", "9" * 400, "?", "uncertain"])
 def test_another_value_does_not_make_a_label_vanish(tmp_path: Path, value: str, labels: tuple[str, ...]) -> None:
@@ -141,6 +150,7 @@ def test_another_value_does_not_make_a_label_vanish(tmp_path: Path, value: str, 
         of_column(tmp_path, ("1", "0", "1", value, "0"), labels=labels)
     assert f"Received: '{value[:100]}" in str(caught.value)
     assert "--labels" in str(caught.value)
+    assert "(true, t, yes, y, false, f, no, n count as such)" in str(caught.value), "what is allowed"
     assert ("is yours to decide" in str(caught.value)) == (value == "-1")
     # The premise: with a 0 in its place the column is read.
     assert of_column(tmp_path, ("1", "0", "1", "0", "0"), labels=labels)["mass"] == [1, 0, 1, 0, 0]

@@ -120,6 +120,17 @@ def test_a_decompression_bomb_is_called_one(tmp_path: Path, monkeypatch: pytest.
         read_image(tmp_path / "a.png")
 
 
+@pytest.mark.parametrize("form", ["GIF", "PNG", "WEBP"])
+def test_a_clip_is_no_picture(tmp_path: Path, form: str) -> None:
+    frames = [Image.fromarray(picture(12, 16, seed)) for seed in range(3)]
+    path = tmp_path / f"a.{form.lower()}"
+    frames[0].save(path, form, save_all=True, append_images=frames[1:])
+    with pytest.raises(DataError, match=r"this file is a clip; .*create_from_video .* Received: 3 frames"):
+        read_image(path)
+    frames[0].save(path, form)
+    assert read_image(path).shape == (12, 16, 1)
+
+
 @pytest.mark.parametrize("content", [b"", b"no image at all", b"\x89PNG\r\n\x1a\n"])
 def test_what_is_no_image_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.jpg").write_bytes(content)

@@ -28,10 +28,15 @@ class Commands:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.calls: list[tuple[str, ...]] = []
         self.failing: str | None = None
+        self.refused: str | None = None
         monkeypatch.setattr(variants._Session, "_run", lambda _, log, *call: self.run(log, *map(str, call)))
 
     def run(self, log: Path, script: str, *arguments: str) -> None:
         self.calls.append((script, *arguments))
+        if self.refused and self.refused in " ".join(arguments):
+            raise StepFailedError("failed", received="exit code 2")
+        if "--dry-run" in arguments:
+            return
         log.write_text("said\n")
         if self.failing and self.failing in " ".join(arguments):
             raise StepFailedError("failed", received="exit code 1")
@@ -92,7 +97,11 @@ def request(tmp_path: Path, **changes: Any) -> Request:
 
 
 def trainings(commands: Commands) -> list[str]:
-    return ["/".join(Path(call[3]).parts[-2:]) for call in commands.calls if "train.py" in call[0]]
+    return [
+        "/".join(Path(call[3]).parts[-2:])
+        for call in commands.calls
+        if "train.py" in call[0] and "--dry-run" not in call
+    ]
 
 
 def test_each_variant_is_trained_as_long_as_fits_into_the_minutes(commands: Commands, tmp_path: Path) -> None:
@@ -101,7 +110,7 @@ def test_each_variant_is_trained_as_long_as_fits_into_the_minutes(commands: Comm
     assert trainings(commands) == ["published/trial", "slow/trial", *seeds]
     kimg = {name: 2 * 60 / seconds for name, seconds in SECONDS.items()}
     for call in commands.calls:
-        if "train.py" not in call[0] or "trial" in call[3]:
+        if "train.py" not in call[0] or "trial" in call[3] or "--dry-run" in call:
             continue
         name = Path(call[3]).parent.name
         assert f"schedule.total_kimg={kimg[name]}" in call
@@ -132,6 +141,31 @@ def test_it_goes_on_where_it_stopped_and_can_be_added_to(commands: Commands, tmp
     compare_variants(request(tmp_path / "other", with_floor=False))
     with pytest.raises(RunFolderError, match="minutes"):
         compare_variants(request(tmp_path, minutes=3.0))
+
+
+def test_every_variant_is_checked_before_the_first_trial_and_a_failed_check_binds_nobody(
+    commands: Commands, tmp_path: Path
+) -> None:
+    commands.refused = "loss.gamma_1=1"
+    with pytest.raises(StepFailedError):
+        compare_variants(request(tmp_path))
+    assert [(Path(call[3]).parent.name, call[-1]) for call in commands.calls] == [
+        ("published", "--dry-run"),
+        ("slow", "--dry-run"),
+    ]
+    assert all("schedule.total_kimg=1.0" in call for call in commands.calls), "the shortest that may come"
+    commands.refused = None
+    compare_variants(request(tmp_path, options=("--batch-size", "4")))
+    commands.calls.clear()
+    compare_variants(request(tmp_path, options=("--batch-size", "4")))
+    assert not [call for call in commands.calls if "train.py" in call[0]]
+
+
+def test_no_variant_is_trained_for_longer_than_the_minutes(commands: Commands, tmp_path: Path) -> None:
+    assert SECONDS["published"] < 0.05 * 60 < SECONDS["slow"], "the premise"
+    with pytest.raises(UsageError, match=r"enough for 1 kimg .*; slow takes 0\.1 minutes for that\. Received: 0\.05"):
+        compare_variants(request(tmp_path, minutes=0.05))
+    assert trainings(commands) == ["published/trial", "slow/trial"]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -18,8 +19,8 @@ def without_decimals(patients: Cells) -> Cells:
     return np.array([whole[patient] for patient in patients], object) if len(whole) == len(known) else patients
 
 
-def warning_of_likeness(patients: Cells) -> str | None:
-    """Return a warning where ids [N] differ only in case, spaces, leading zeros or `.0`, with an example; else None."""
+def warning_of_likeness(patients: Iterable[str]) -> str | None:
+    """Return a warning where ids differ only in case, spaces, leading zeros or `.0`, with an example; else None."""
     spellings: dict[str, list[str]] = {}
     for patient in sorted(set(patients)):
         spellings.setdefault(_plain(patient), []).append(patient)
