@@ -53,7 +53,7 @@ def choose_device(accelerator: str) -> None:
         UsageError: gpu, and there is none.
     """
     gpus = tf.config.list_physical_devices("GPU")
-    if accelerator == "cpu":
+    if accelerator == "cpu" and tf.config.get_visible_devices("GPU"):
         tf.config.set_visible_devices([], "GPU")
     elif accelerator == "gpu" and not gpus:
         raise UsageError(
@@ -89,7 +89,8 @@ def backbone_of(settings: Settings) -> tuple[str, str | None]:
     name = PUBLISHED_NAMES.get(given, given)
     if name not in DESIGNS:
         raise UsageError(
-            f"model.weights is one of {', '.join(PUBLISHED_NAMES)}; or, without ImageNet weights, {', '.join(DESIGNS)}.",
+            f"model.weights is one of {', '.join(PUBLISHED_NAMES)}; or, for random weights, one of "
+            f"{', '.join(DESIGNS)}.",
             received=given,
         )
     return name, settings.model.pretrained or (IMAGENET if given in PUBLISHED_NAMES else None)
@@ -143,7 +144,7 @@ def masking_of(settings: Settings) -> Callable[[Any], Any] | None:
     Raises:
         UsageError: No such segmenter, or one that was trained at another size.
     """
-    if settings.kind == SEGMENTATION or settings.segmenter.version is None:
+    if not settings.is_masked:
         return None
     run = segmenter_run(settings)
     segmenter = _segmenter(run.settings).network
@@ -193,7 +194,7 @@ def open_classifier(settings: Settings, *, weights: Path | None = None) -> Class
     prepare = ClassifierInput(classifier.preprocessing, settings.model.resizes, masking_of(settings))
     return ClassifierParts(
         network=classifier.network,
-        saliency=SaliencyNetwork(classifier),
+        saliency=SaliencyNetwork(classifier, explains=settings.loss.explains),
         pictures=SaliencyNetwork(classifier, classifier.map_layer),
         prepare=prepare,
     )

@@ -7,7 +7,7 @@ Source: https://hydra.cc/docs/1.3/intro/
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,7 +18,7 @@ from medsynth.errors import MedsynthError, UsageError
 
 _CONFIG_FOLDER = Path(__file__).parent / "config"
 _LOCAL_LAUNCHER = "BasicLauncher"
-_GROUPS = ("preset", "hydra")
+_GROUPS = ("preset", "experiment", "hydra")
 
 
 def hydra_main(script: str, work: Callable[[Settings, list[str]], None]) -> NoReturn:
@@ -46,9 +46,7 @@ def hydra_main(script: str, work: Callable[[Settings, list[str]], None]) -> NoRe
     guarded(program, call)
 
 
-def _compose_and_call(
-    program: str, work: Callable[[Settings, list[str]], None], failures: list[BaseException]
-) -> None:
+def _compose_and_call(program: str, work: Callable[[Settings, list[str]], None], failures: list[BaseException]) -> None:
     import hydra  # noqa: PLC0415  (half a second)
     from hydra.core.hydra_config import HydraConfig  # noqa: PLC0415
 
@@ -77,6 +75,25 @@ def _compose_and_call(
         raise SystemExit(EXIT_USER_ERROR if end.code == 1 else end.code) from None
 
 
+def compose(overrides: Sequence[str]) -> Settings:
+    """Return the settings that overrides give, as a script called with them would have them.
+
+    Raises:
+        UsageError: They do not fit together.
+    """
+    from hydra import compose as hydra_compose  # noqa: PLC0415  (half a second)
+    from hydra import initialize_config_dir  # noqa: PLC0415
+    from hydra.errors import HydraException  # noqa: PLC0415
+
+    _require_known_keys(overrides)
+    try:
+        with initialize_config_dir(str(_CONFIG_FOLDER), version_base="1.3"):
+            composed = hydra_compose("config", list(overrides))
+    except HydraException as error:
+        raise UsageError("These overrides do not fit together.", received=str(error).splitlines()[0]) from error
+    return settings_of(_flat(composed))
+
+
 def _flat(composed: Any) -> dict[str, Any]:
     from omegaconf import OmegaConf  # noqa: PLC0415
 
@@ -90,7 +107,7 @@ def _dotted(values: Any, prefix: str = "") -> list[tuple[str, Any]]:
     return rows
 
 
-def _require_known_keys(arguments: list[str]) -> None:
+def _require_known_keys(arguments: Sequence[str]) -> None:
     """Refuse an override of what is no setting, before Hydra does.
 
     Raises:

@@ -1,6 +1,7 @@
 """What a training leaves to look at: every step's scalars, every epoch's, curves, TensorBoard and Weights & Biases."""
 
 import csv
+import importlib
 import importlib.util
 import io
 from collections.abc import Mapping, Sequence
@@ -77,9 +78,7 @@ class Trackers:
         DependencyError: wandb is not installed.
     """
 
-    def __init__(
-        self, folder: Path, name: str, settings: Mapping[str, Any], *, tensorboard: bool, wandb: bool
-    ) -> None:
+    def __init__(self, folder: Path, name: str, settings: Mapping[str, Any], *, tensorboard: bool, wandb: bool) -> None:
         self._writers: list[_Writer] = []
         if wandb:
             self._writers.append(_Wandb(folder, name, settings))
@@ -123,8 +122,7 @@ class _TensorBoard:
 class _Wandb:
     def __init__(self, folder: Path, name: str, settings: Mapping[str, Any]) -> None:
         require_wandb()
-        import wandb  # noqa: PLC0415  (an extra)
-
+        wandb: Any = importlib.import_module("wandb")  # an extra, which type checks cannot count on
         self._run = wandb.init(project="classifier_segment", name=name, config=dict(settings), dir=str(folder))
 
     def log(self, step: int, values: Mapping[str, float]) -> None:

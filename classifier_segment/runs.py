@@ -88,6 +88,17 @@ def folder_for(settings: Settings, found: Mapping[str, Any]) -> Path:
     return _next_folder(parent)
 
 
+def find_done(settings: Settings) -> Run | None:
+    """Return the newest run with these settings whose training came to its end, on whatever data; None without any."""
+    wanted = deciding(settings)
+    for path in reversed(versions(Path(settings.results_dir) / settings.kind)):
+        if (path / DONE_NAME).is_file() and (path / RUN_NAME).is_file():
+            run = _read(path)
+            if deciding(run.settings) == wanted:
+                return run
+    return None
+
+
 def _next_folder(parent: Path) -> Path:
     make_folder(parent)
     number = max(map(version_of, versions(parent)), default=-1) + 1
@@ -134,9 +145,7 @@ def open_run(results_dir: str | Path, kind: str, version: int) -> Run:
     if not path.is_dir():
         there = [str(version_of(one)) for one in versions(parent)]
         name = "segmenter.version or checkpoint.version" if kind == SEGMENTATION else "checkpoint.version"
-        raise UsageError(
-            f"{name} is the number of a {kind} run in {parent}; there {_are(there)}.", received=version
-        )
+        raise UsageError(f"{name} is the number of a {kind} run in {parent}; there {_are(there)}.", received=version)
     for name in (CONFIG_NAME, RUN_NAME, BEST_WEIGHTS):
         if not (path / name).is_file():
             raise RunFolderError(
@@ -156,5 +165,3 @@ def _read(path: Path) -> Run:
 
 def _are(names: list[str]) -> str:
     return f"are {', '.join(names)}" if names else "is none yet"
-
-

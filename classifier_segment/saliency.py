@@ -9,7 +9,7 @@ https://arxiv.org/abs/1610.02391 (Grad-CAM); the formulas are in medsynth.networ
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -18,6 +18,7 @@ from classifier_segment.models.classifier import Classifier
 from medsynth.errors import UsageError
 from medsynth.networks.saliency import grad_cam, hires_cam
 
+Explained = Literal["logit", "log_probability"]
 # As the published argument generate_map calls them.
 METHODS: dict[str, Callable[[Any, Any, tuple[int, int]], Any]] = {"hirescam": hires_cam, "grad-cam": grad_cam}
 
@@ -57,9 +58,12 @@ class SaliencyNetwork:
     Args:
         classifier: As `build_classifier` gives it.
         layer: Name of a layer of its backbone with an output [N, h, w, K]; the training's own where not given.
+        explains: What the maps explain: `logit`, the class's own score, as published; or `log_probability`, the score
+            against those of all classes, in which evidence against the others counts, too.
     """
 
-    def __init__(self, classifier: Classifier, layer: str | None = None) -> None:
+    def __init__(self, classifier: Classifier, layer: str | None = None, *, explains: Explained = "logit") -> None:
+        self._explains = explains
         inner = classifier.backbone.get_layer(layer or classifier.saliency_layer).output
         self._parts = keras.Model(classifier.backbone.input, [inner, classifier.backbone.output])
         self._head = classifier.head
@@ -81,7 +85,8 @@ class SaliencyNetwork:
             if labels is None:
                 labels = tf.argmax(scores, axis=-1)
             # A product, since a gather's second derivative is slower.
-            score = tf.reduce_sum(scores * tf.one_hot(labels, scores.shape[-1], dtype=scores.dtype))
+            explained = tf.nn.log_softmax(scores) if self._explains == "log_probability" else scores
+            score = tf.reduce_sum(explained * tf.one_hot(labels, scores.shape[-1], dtype=scores.dtype))
         gradients = tape.gradient(score, activations, unconnected_gradients="zero")
         logits = self._head(features, training=True) if training else scores
         return SaliencyPass(logits, labels, activations, gradients)

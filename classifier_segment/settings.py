@@ -43,7 +43,7 @@ class SegmenterSettings:
     """The segmenter that is trained with task=s, and used with classification_mode=masked.
 
     Attributes:
-        version: Of the trained segmenter that masks images.
+        version: Of the trained segmenter that masks images; without masks nothing asks for it.
         width: Channels of its first maps; published 64. A quarter of it takes a sixteenth of the time.
         pretrained: File with weights to start from.
     """
@@ -123,11 +123,13 @@ class LossSettings:
     Attributes:
         form: published, whose overlap has no gradient, or differentiable.
         weight: Of the cross-entropy, from 0 to 1; the overlap has the rest.
+        explains: What its maps explain; see `saliency.SaliencyNetwork`.
         norms_at: Where the gradient norms of both terms are taken; see `losses.loss_gradients`.
     """
 
     form: Literal["published", "differentiable"] = "published"
     weight: float = 0.7
+    explains: Literal["logit", "log_probability"] = "logit"
     norms_at: Literal["layer", "weights"] = "layer"
 
 
@@ -199,6 +201,11 @@ class Settings:
         return "image" if self.kind == SEGMENTATION or self.classification_mode == "saliency" else "annotation"
 
     @property
+    def is_masked(self) -> bool:
+        """Whether a segmenter masks the images of a classifier."""
+        return self.kind == CLASSIFICATION and self.classification_mode == "masked"
+
+    @property
     def learning_rate(self) -> float:
         """The one that was set, or the published one of the task."""
         if self.train.lr is not None:
@@ -235,17 +242,11 @@ class Settings:
             raise UsageError("loss.weight lies from 0 to 1.", received=self.loss.weight)
         if self.segmenter.version is not None:
             require_range("segmenter.version", self.segmenter.version, 0)
-        is_masked = self.kind == CLASSIFICATION and self.classification_mode == "masked"
-        if is_masked and self.segmenter.version is None:
+        if self.is_masked and self.segmenter.version is None:
             raise UsageError(
                 "Masked classification needs a trained segmenter: train.py task=s, then segmenter.version=N with its "
                 "number.",
                 received="no segmenter.version",
-            )
-        if self.segmenter.version is not None and not is_masked:
-            raise UsageError(
-                "segmenter.version is used by task=c classification_mode=masked only; leave it out.",
-                received=f"task={self.task} classification_mode={self.classification_mode}",
             )
         if self.kind == SEGMENTATION and self.unit != "image":
             raise UsageError("A segmentation has one mask an image: data.unit=image.", received=self.data.unit)
@@ -270,10 +271,9 @@ def settings_of(flat: Mapping[str, Any]) -> Settings:
 def deciding(settings: Settings) -> dict[str, Any]:
     """Return what the weights of a run depend on, with dotted keys: two runs of the same are the same run."""
     unused = ["task", "data.test", "data.group_by", "generate_map", *INCIDENTAL]
-    is_masked = settings.kind == CLASSIFICATION and settings.classification_mode == "masked"
     if settings.kind == SEGMENTATION:
         unused += ["classification_mode", "model.", "sgm_type", "train.lr_", "segmenter.version"]
-    elif not is_masked:
+    elif not settings.is_masked:
         unused += ["segmenter.", "model_seg", "sgm_type"]
     if settings.kind == SEGMENTATION or settings.classification_mode != "saliency":
         unused += ["loss."]

@@ -176,7 +176,8 @@ def _draw_maps(
         found.masks,
         captions,
         f"{settings.generate_map} of the predicted class, version {run.version}",
-        "Line: the lesion as outlined. Captions in bold red: wrong.",
+        "Line: the lesion as outlined. Frame: the prediction is wrong.",
+        wrong=[bool(said != true) for true, said in zip(examples.label, predicted, strict=True)],
     )
     log(f"maps of {counted(len(examples), 'image')}: {sheet}")
 

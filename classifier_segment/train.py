@@ -10,7 +10,7 @@ from classifier_segment.hydra_main import hydra_main
 from classifier_segment.settings import Settings
 
 
-def main(settings: Settings, overrides: list[str]) -> None:  # noqa: ARG001  (of every script)
+def main(settings: Settings, overrides: list[str]) -> None:
     """Train and test."""
     from classifier_segment.training import train_and_test
 

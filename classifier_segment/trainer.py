@@ -3,7 +3,6 @@
 import math
 import time
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 import keras
 import tensorflow as tf

@@ -35,6 +35,7 @@ def train_and_test(settings: Settings) -> Run:
         MedsynthError: Whatever a user can put right: settings, data, weights, a folder in use, a diverging loss.
     """
     choose_device(settings.train.accelerator)
+    keras.utils.clear_session()  # one process may train several, one after the other
     if settings.log.wandb:
         require_wandb()
     train_data, val_data = (SegmentData(Path(path), data_settings(settings)) for path in _train_paths(settings))
@@ -109,7 +110,7 @@ def _found(settings: Settings, train_data: SegmentData, val_data: SegmentData) -
         weights = settings.segmenter.pretrained
     else:
         weights = backbone_of(settings)[1]
-        if settings.segmenter.version is not None:
+        if settings.is_masked:
             found["segmenter_digest"] = sha256_of(segmenter_run(settings).path / BEST_WEIGHTS)
     if weights is not None and Path(weights).is_file():
         found["pretrained_digest"] = sha256_of(Path(weights))
@@ -124,4 +125,3 @@ def _in_words(facts: DataFacts) -> str:
     if facts.num_left_out:
         text += f"; {counted(facts.num_left_out, 'image')} left out, without a class or an annotation"
     return text
-

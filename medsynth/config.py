@@ -26,9 +26,7 @@ def choose_preset(presets: Mapping[str, Config], name: str) -> Config:
         UsageError: There is no such preset; the message names the nearest.
     """
     if name not in presets:
-        raise UsageError(
-            f"Unknown preset.{nearest(name, presets)} Known presets: {', '.join(presets)}.", received=name
-        )
+        raise UsageError(f"Unknown preset.{nearest(name, presets)} Known presets: {', '.join(presets)}.", received=name)
     return presets[name]
 
 
