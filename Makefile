@@ -3,7 +3,7 @@
 # make test            every test, on TEST_PROCESSES=n processes
 # make test-slow       trainings killed at many random points; KILL_POINTS=n of each application, KILL_SEED=text
 # make lint            style and types
-# make bench           speed of three GANs' training step beside PyTorch, of two part by part, of saliency, and of the dataset builder
+# make bench           speed of three GANs' training step beside PyTorch, of two part by part, of the saliency step, and of the dataset builder
 # make lock            renew requirements.lock from pyproject.toml
 PYTHON ?= python3
 VENV ?= .venv
