@@ -3,7 +3,7 @@
 # make test            every test, on TEST_PROCESSES=n processes
 # make test-slow       trainings killed at many random points; KILL_POINTS=n of each application, KILL_SEED=text
 # make lint            style and types
-# make bench           speed of three GANs' training step beside PyTorch, of two part by part, and of the dataset builder
+# make bench           speed of three GANs' training step beside PyTorch, of two part by part, of the saliency step, and of the dataset builder
 # make lock            renew requirements.lock from pyproject.toml
 PYTHON ?= python3
 VENV ?= .venv
@@ -44,6 +44,7 @@ bench: $(READY)
 	$(PYTHON_OF_VENV) speed/gan_step.py --peer $(BENCH_VENV)/bin/python
 	$(PYTHON_OF_VENV) speed/gan_step.py --split
 	$(PYTHON_OF_VENV) speed/dcgan_step.py --peer $(BENCH_VENV)/bin/python
+	$(PYTHON_OF_VENV) speed/saliency_step.py
 	$(PYTHON_OF_VENV) speed/build_dataset.py
 
 # Exact versions, so that a clone of next year installs what was tested.

@@ -89,9 +89,10 @@ def soft_overlap(maps: Any, masks: Any) -> Any:
         maps: [N, H, W] in [0, 1].
         masks: 0 or 1, [N, H, W].
     """
+    lesion = ops.sum(masks, axis=(1, 2))
     both = ops.sum(maps * masks, axis=(1, 2))
-    either = ops.sum(maps + masks - maps * masks, axis=(1, 2))
-    has_lesion = ops.cast(ops.max(masks, axis=(1, 2)) > 0, "float32")
+    either = ops.sum(maps, axis=(1, 2)) + lesion - both
+    has_lesion = ops.cast(lesion > 0, "float32")
     return ops.sum(has_lesion * both / ops.maximum(either, 1)) / ops.maximum(ops.sum(has_lesion), 1)
 
 

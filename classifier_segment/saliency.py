@@ -107,5 +107,5 @@ def maps_one_by_one(
     network: SaliencyNetwork, images: Any, labels: Any, size: tuple[int, int], method: str = "hirescam"
 ) -> Any:
     """Return the maps [N, H, W] of a batch by a pass of its own for each image: the slow way, to compare with."""
-    maps = [network(images[row : row + 1], labels[row : row + 1]).maps(size, method) for row in range(len(images))]
+    maps = [network(images[row : row + 1], labels[row : row + 1]).maps(size, method) for row in range(images.shape[0])]
     return tf.concat(maps, axis=0)

@@ -53,11 +53,22 @@ def scaled_map(evidence: Any, size: tuple[int, int]) -> Any:
         size: (H, W).
     """
     positive = _min_max_scaled(ops.relu(evidence))
-    # [N, h, w] -> [N, h, w, 1] -> [N, H, W, 1] -> [N, H, W]
-    resized = ops.image.resize(positive[..., None], size, interpolation="bilinear", data_format="channels_last")
-    return _min_max_scaled(resized[..., 0])
+    rows, columns = (_resizing(length, wanted) for length, wanted in zip(evidence.shape[1:], size, strict=True))
+    # [H, h] x [N, h, w] x [w, W] -> [N, H, W]
+    return _min_max_scaled(ops.matmul(ops.matmul(rows, positive), ops.transpose(columns)))
+
+
+def _resizing(length: int, wanted: int) -> Any:
+    """Return the weights of a bilinear resizing along one axis, [wanted, length].
+
+    A resizing as two products takes a quarter of the time of the operation for it, gradients included, at the sizes of
+    a training step on CPUs.
+    """
+    columns = ops.eye(length)[None, ..., None]  # [1, length, length, 1]: every column is a unit impulse
+    resized = ops.image.resize(columns, (wanted, length), interpolation="bilinear", data_format="channels_last")
+    return resized[0, ..., 0]
 
 
 def _min_max_scaled(maps: Any) -> Any:
-    raised = maps - ops.min(maps, axis=(1, 2), keepdims=True)
-    return raised / (_EPSILON + ops.max(raised, axis=(1, 2), keepdims=True))
+    least, most = ops.min(maps, axis=(1, 2), keepdims=True), ops.max(maps, axis=(1, 2), keepdims=True)
+    return (maps - least) / (_EPSILON + (most - least))
