@@ -14,7 +14,17 @@ APPS = sorted(
 )
 SCRIPT_NAMES = (
     *("train.py", "test.py", "evaluate.py", "generate.py", "export.py", "dataset_tool.py"),
-    *("compare.py", "seeds.py", "control.py", "demo.py", "nn.py", "cxpl.py", "xplain.py", "convert_weights.py"),
+    *(
+        "compare.py",
+        "seeds.py",
+        "control.py",
+        "demo.py",
+        "nn.py",
+        "cxpl.py",
+        "xplain.py",
+        "convert_weights.py",
+        "experiments.py",
+    ),
 )
 SCRIPTS = [
     *(ROOT / app / name for app in APPS for name in SCRIPT_NAMES if (ROOT / app / name).is_file()),
