@@ -1,7 +1,7 @@
 """Networks, optimisers and tasks of a run, from its settings."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from classifier_segment.data import Augmentation, DataSettings, SegmentData
 from classifier_segment.inputs import ClassifierInput, masking_by
 from classifier_segment.losses import CEntIoU
 from classifier_segment.models.classifier import DESIGNS, Classifier, build_classifier
-from classifier_segment.models.pretrained import IMAGENET, PUBLISHED_NAMES, load_pretrained
+from classifier_segment.models.pretrained import IMAGENET, KERAS_NAMES, PUBLISHED_NAMES, load_pretrained
 from classifier_segment.models.segmenters import SEGMENTERS, Segmenter, SegmenterSizes, build_segmenter
 from classifier_segment.runs import BEST_WEIGHTS, Run, open_run
 from classifier_segment.saliency import SaliencyNetwork
@@ -83,7 +83,7 @@ def backbone_of(settings: Settings) -> tuple[str, str | None]:
     """Return the backbone's name and where its weights come from: a file, `imagenet`, or None for random ones.
 
     Raises:
-        UsageError: No such backbone.
+        UsageError: No such backbone, or ImageNet weights that only torchvision has, without a file of them.
     """
     given = settings.model.weights
     name = PUBLISHED_NAMES.get(given, given)
@@ -93,7 +93,15 @@ def backbone_of(settings: Settings) -> tuple[str, str | None]:
             f"{', '.join(DESIGNS)}.",
             received=given,
         )
-    return name, settings.model.pretrained or (IMAGENET if given in PUBLISHED_NAMES else None)
+    if settings.model.pretrained is not None or given not in PUBLISHED_NAMES:
+        return name, settings.model.pretrained
+    if name not in KERAS_NAMES:
+        raise UsageError(
+            f"The ImageNet weights of {name} are torchvision's: give model.pretrained=FILE.safetensors with its state "
+            f"dictionary; or train from random weights with model.weights={name}.",
+            received=given,
+        )
+    return name, IMAGENET
 
 
 def require_classes(settings: Settings, data: SegmentData) -> None:
@@ -237,8 +245,3 @@ def build_task(settings: Settings, steps_per_epoch: int) -> Task:
     return SaliencyTask(
         parts.saliency, parts.network, optimizer, parts.prepare, loss, settings.loss.norms_at, settings.data.resize
     )
-
-
-def with_images_as_units(settings: Settings) -> Settings:
-    """Return settings in which an example is an image, so that runs of all modes are tested on the same examples."""
-    return replace(settings, data=replace(settings.data, unit="image"))

@@ -21,10 +21,14 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--backbones", default="", metavar="A,B", help="values of model.weights (default: that of the settings)"
     )
-    parser.add_argument("--seeds", default="1,2,3", metavar="A,B", help="(default: %(default)s)")
+    parser.add_argument("--seeds", type=_seeds, default="1,2,3", metavar="A,B", help="(default: %(default)s)")
     parser.add_argument("--baseline", default="whole", metavar="A", help="others are compared with it (%(default)s)")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings of train.py, for all runs")
     return parser
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    return tuple(map(app.non_negative_seed, text.split(",")))
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -35,7 +39,7 @@ def main(arguments: argparse.Namespace) -> None:
         Sweep(
             experiments=tuple(arguments.experiments.split(",")),
             backbones=tuple(name for name in arguments.backbones.split(",") if name),
-            seeds=tuple(map(app.non_negative_seed, arguments.seeds.split(","))),
+            seeds=arguments.seeds,
             baseline=arguments.baseline,
             overrides=tuple(arguments.overrides),
         )

@@ -21,17 +21,33 @@ _LOCAL_LAUNCHER = "BasicLauncher"
 _GROUPS = ("preset", "experiment", "hydra")
 
 
-def hydra_main(script: str, work: Callable[[Settings, list[str]], None]) -> NoReturn:
+class _Ending(BaseException):
+    """Carries a request to stop, or a fault of the program, through Hydra, which would print it and exit with 1.
+
+    Args:
+        cause: What it carries.
+    """
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(cause)
+        self.cause = cause
+
+
+def hydra_main(script: str, description: str | None, work: Callable[[Settings, list[str]], None]) -> NoReturn:
     """Compose the settings of the command line, call `work` with them, and exit.
 
     With --multirun, a run that fails does not end the others: all failures are listed at the end.
 
     Args:
         script: The script's `__file__`.
+        description: Its `__doc__`, for --help.
         work: Takes settings, and the overrides as they were given. It imports TensorFlow itself.
     """
     program = Path(script).name
     failures: list[BaseException] = []
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(f"usage: {program} [key=value ...] [--multirun] [--cfg job] [--hydra-help]\n\n{description}")
+        sys.exit(0)
 
     def call() -> None:
         refuse_other_clone(Path(script))
@@ -61,16 +77,22 @@ def _compose_and_call(program: str, work: Callable[[Settings, list[str]], None],
             if is_sweep:
                 print(f"\n== run {job.job.num}: {' '.join(overrides)}", flush=True)
             work(settings_of(_flat(composed)), overrides)
-        # Hydra would show a traceback; stopping requests have to end a sweep.
+        # Hydra would show a traceback, and end the sweep.
         except (MedsynthError, OSError, MemoryError) as error:
             if not is_local:
                 raise
             failures.append(error)
             if is_sweep:
                 print(f"{program}: run {job.job.num} failed: {error}", file=sys.stderr, flush=True)
+        except Exception as error:
+            if not is_local:
+                raise
+            raise _Ending(error) from error
 
     try:
         main()
+    except _Ending as ending:
+        raise ending.cause from None
     except SystemExit as end:  # Hydra has said what is wrong with the overrides
         raise SystemExit(EXIT_USER_ERROR if end.code == 1 else end.code) from None
 
@@ -120,4 +142,4 @@ def _require_known_keys(arguments: Sequence[str]) -> None:
         if argument.startswith("-") or not separator or key.split(".")[0].split("/")[0] in _GROUPS:
             continue
         if key not in known:
-            raise UsageError(f"Unknown setting.{nearest(key, known)} --cfg job shows all.", received=key)
+            raise UsageError(f"Unknown setting.{nearest(key, [*known, *_GROUPS])} --cfg job shows all.", received=key)

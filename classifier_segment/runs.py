@@ -62,6 +62,12 @@ def versions(folder: Path) -> list[Path]:
     return sorted((path for path in folder.glob("version_*") if version_of(path) >= 0), key=version_of)
 
 
+def test_folder(run: Run, settings: Settings) -> Path:
+    """Return where the results of testing on settings.data.test go: test, or test_<name> for another file."""
+    stem = Path(settings.data.test).stem
+    return run.path / ("test" if stem == "test" else f"test_{stem}")
+
+
 def recorded(settings: Settings, found: Mapping[str, Any]) -> dict[str, Any]:
     """Return what config.json of a run holds: what was set, and what was found in the data."""
     return deciding(settings) | {f"{_FOUND}{key}": value for key, value in found.items()}
@@ -158,9 +164,16 @@ def open_run(results_dir: str | Path, kind: str, version: int) -> Run:
 
 def _read(path: Path) -> Run:
     facts = read_json(path / RUN_NAME)
-    if not isinstance(facts, dict) or {"seed", "class_names", "settings"} - set(facts):
+    kinds = {"seed": int, "class_names": list, "settings": dict}
+    if not isinstance(facts, dict) or not all(isinstance(facts.get(name), kind) for name, kind in kinds.items()):
         raise RunFolderError("Seed, classes and settings were expected here.", received=facts, path=path / RUN_NAME)
-    return Run(path, settings_of(facts["settings"]), facts["seed"], tuple(facts["class_names"]))
+    try:
+        settings = settings_of(facts["settings"])
+    except UsageError as error:
+        raise RunFolderError(
+            f"The settings of a run were expected here. {error.expected}", received=error.received, path=path / RUN_NAME
+        ) from None
+    return Run(path, settings, facts["seed"], tuple(facts["class_names"]))
 
 
 def _are(names: list[str]) -> str:

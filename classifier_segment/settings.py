@@ -269,13 +269,17 @@ def settings_of(flat: Mapping[str, Any]) -> Settings:
 
 
 def deciding(settings: Settings) -> dict[str, Any]:
-    """Return what the weights of a run depend on, with dotted keys: two runs of the same are the same run."""
+    """Return what a training and its figures depend on, with dotted keys: two runs of the same are the same run."""
     unused = ["task", "data.test", "data.group_by", "generate_map", *INCIDENTAL]
     if settings.kind == SEGMENTATION:
         unused += ["classification_mode", "model.", "sgm_type", "train.lr_", "segmenter.version"]
-    elif not settings.is_masked:
+    elif settings.is_masked:
+        unused += ["segmenter.width", "segmenter.pretrained"]  # the segmenter's own run has them
+    else:
         unused += ["segmenter.", "model_seg", "sgm_type"]
-    if settings.kind == SEGMENTATION or settings.classification_mode != "saliency":
+    if settings.kind == SEGMENTATION:
         unused += ["loss."]
+    elif settings.classification_mode != "saliency":
+        unused += ["loss.form", "loss.weight", "loss.norms_at"]  # tests of all modes measure what loss.explains says
     flat = flatten(settings)
     return {"task": settings.kind} | {key: value for key, value in flat.items() if not key.startswith(tuple(unused))}

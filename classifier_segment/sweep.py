@@ -11,7 +11,7 @@ from classifier_segment.evaluation import classification, pointing
 from classifier_segment.evaluation.differences import SeedRun, SeedTable, compare_runs, read_run
 from classifier_segment.evaluation.figures import draw_table
 from classifier_segment.hydra_main import compose
-from classifier_segment.runs import Run, find_done
+from classifier_segment.runs import Run, find_done, test_folder
 from classifier_segment.settings import Settings
 from medsynth.data.wording import counted
 from medsynth.errors import DataError, UsageError
@@ -163,7 +163,7 @@ def _compare(sweep: Sweep, first: Settings, found: Mapping[tuple[str, str, int],
         if not any(name == sweep.baseline for name, _ in runs):
             continue
         tables = [
-            (part, titles, _table(runs, sweep.baseline, part, metrics))
+            (part, titles, _table(runs, sweep.baseline, first, part, metrics))
             for part, titles, metrics in (
                 ("classes", classification.TITLES, CLASS_METRICS),
                 ("saliency", pointing.TITLES, SALIENCY_METRICS),
@@ -178,6 +178,8 @@ def _compare(sweep: Sweep, first: Settings, found: Mapping[tuple[str, str, int],
         print(f"tables and picture: {path}")
 
 
-def _table(runs: Mapping[tuple[str, int], Run], baseline: str, part: str, metrics: Sequence[str]) -> SeedTable:
-    rows: list[SeedRun] = [read_run(run.path / "test" / part, name, seed) for (name, seed), run in runs.items()]
+def _table(
+    runs: Mapping[tuple[str, int], Run], baseline: str, first: Settings, part: str, metrics: Sequence[str]
+) -> SeedTable:
+    rows: list[SeedRun] = [read_run(test_folder(run, first) / part, name, seed) for (name, seed), run in runs.items()]
     return compare_runs(rows, baseline, metrics)

@@ -25,4 +25,4 @@ def main(settings: Settings, overrides: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    hydra_main(__file__, main)
+    hydra_main(__file__, __doc__, main)

@@ -18,7 +18,7 @@ from classifier_segment.evaluation.pointing import saliency_report
 from classifier_segment.evaluation.segmentation import segmentation_report
 from classifier_segment.evaluation.sheets import map_contact_sheet, mask_contact_sheet, save_map
 from classifier_segment.inputs import segmentation_cut
-from classifier_segment.runs import BEST_WEIGHTS, Run
+from classifier_segment.runs import BEST_WEIGHTS, Run, test_folder
 from classifier_segment.settings import SEGMENTATION, Settings
 from medsynth.data.images import Images
 from medsynth.data.wording import counted
@@ -47,12 +47,6 @@ class ClassPredictions(NamedTuple):
     pictures: Floats | None
     views: Images
     masks: npt.NDArray[np.bool_]
-
-
-def test_folder(run: Run, settings: Settings) -> Path:
-    """Return where the results of testing on settings.data.test go: test, or test_<name> for another file."""
-    stem = Path(settings.data.test).stem
-    return run.path / ("test" if stem == "test" else f"test_{stem}")
 
 
 def test_run(run: Run, settings: Settings, data: SegmentData, *, log: Log) -> dict[str, Any]:
@@ -216,15 +210,18 @@ def _test_segmenter(
     return {"masks": report.metrics(), "logit_above": cut}
 
 
-def clusters_of(data: SegmentData, examples: Examples, group_by: str) -> list[str]:
+def clusters_of(data: SegmentData, examples: Examples, group_by: str) -> list[str] | None:
     """Return which examples belong together, [N]: those of an image, or of a field of the images' records.
+
+    None where each is an image of its own: then reports say that groups are not known.
 
     Raises:
         UsageError: An image's record lacks that field.
     """
     records = [data.records[number] for number in examples.image]
     if not group_by:
-        return [record.file_name for record in records]
+        names = [record.file_name for record in records]
+        return names if len(set(names)) < len(names) else None
     lacking = [record.file_name for record in records if group_by not in record.fields]
     if lacking:
         raise UsageError(
@@ -270,7 +267,8 @@ def tested_settings(run: Run, given: Settings, overrides: Sequence[str]) -> Sett
         key = override.partition("=")[0].lstrip("+")
         if key not in (*of_test, *of_data, *of_segmenter):
             raise UsageError(
-                f"test.py takes the settings of the training; of its own are {', '.join((*of_test, *of_data))}.",
+                f"test.py takes the settings of the training; of its own are "
+                f"{', '.join((*of_test, *of_data, *of_segmenter))}.",
                 received=override,
                 path=run.path,
             )

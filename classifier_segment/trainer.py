@@ -3,6 +3,7 @@
 import math
 import time
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 import keras
 import tensorflow as tf
@@ -103,8 +104,12 @@ def train(run: RunFolder, task: Task, plan: TrainingPlan, trackers: Trackers) ->
             loop.train_epoch(stop)
             loop.finish_epoch()
     loop.progress.close(f"best validation loss {position.best_loss:.4f}, epoch {position.best_epoch}")
-    state.remove()
     return position
+
+
+def remove_states(folder: Path) -> None:
+    """Delete what a training goes on from; only when it is tested, too, or a test that failed would train anew."""
+    TrainingState(folder, {}).remove()
 
 
 class _Loop:

@@ -18,8 +18,8 @@ from classifier_segment.data import DataFacts, SegmentData, require_same_classes
 from classifier_segment.records import Trackers, require_wandb
 from classifier_segment.runs import BEST_WEIGHTS, Run, begin, folder_for, recorded
 from classifier_segment.settings import SEGMENTATION, Settings
-from classifier_segment.testing import test_run
-from classifier_segment.trainer import Position, TrainingPlan, train
+from classifier_segment.testing import clusters_of, test_run
+from classifier_segment.trainer import Position, TrainingPlan, remove_states, train
 from medsynth.config import flatten
 from medsynth.data.wording import counted
 from medsynth.files import sha256_of
@@ -50,17 +50,18 @@ def train_and_test(settings: Settings) -> Run:
             folder.log(f"{path} is trained with these settings already; checkpoint.version={run.version} tests it.")
             return run
         folder.log(f"version {run.version}: {path}")
-        position = _train(folder, run, train_data, val_data)
+        position = _train(folder, run, settings, train_data, val_data)
         if test_data is not None:
             test_run(run, settings, test_data, log=folder.log)
         else:
             folder.log(f"{settings.data.test} does not exist, so nothing was tested (test.py does it later).")
         folder.mark_done(f"{position.epoch} epochs, best {position.best_epoch}, loss {position.best_loss:.6f}")
+        remove_states(path)
     return run
 
 
-def _train(folder: RunFolder, run: Run, train_data: SegmentData, val_data: SegmentData) -> Position:
-    settings = run.settings
+def _train(folder: RunFolder, run: Run, settings: Settings, train_data: SegmentData, val_data: SegmentData) -> Position:
+    # Not the settings that the run was begun with: logs, threads and places may be others when it goes on.
     for data in (train_data, val_data):
         folder.log(_in_words(data.facts))
     plan = TrainingPlan(
@@ -100,6 +101,7 @@ def _test_data(settings: Settings, train_data: SegmentData) -> SegmentData | Non
         return None
     data = SegmentData(path, data_settings(settings))
     require_same_classes(train_data, data)
+    clusters_of(data, data.examples(settings.unit), settings.data.group_by)
     return data
 
 

@@ -2,6 +2,7 @@
 
 from classifier_segment.models.classifier import build_classifier
 from classifier_segment.models.convnext import ConvNeXt
+from classifier_segment.models.resnet import ResNet
 from classifier_segment.models.squeezenet import SqueezeNet
 from classifier_segment.models.swin import Swin
 from classifier_segment.models.vision_transformer import VisionTransformer
@@ -12,6 +13,7 @@ DESIGNS = {
     "convnext_small": ConvNeXt(widths=(6, 8), depths=(1, 2), stochastic_depth=0.0),
     "vit_b_16": VisionTransformer(patch=8, depth=2, num_heads=2, width=8, hidden=12),
     "swin_s": Swin(width=8, depths=(2, 2), num_heads=(2, 4), window=2, stochastic_depth=0.0),
+    "resnet_small": ResNet(width=4),
 }
 
 

@@ -20,7 +20,7 @@ PUBLISHED_NAMES = {
     "Swin_S_Weights.DEFAULT": "swin_s",
     "DenseNet121_Weights.DEFAULT": "densenet121",
 }
-_KERAS = {"convnext_small": "ConvNeXtSmall", "densenet121": "DenseNet121"}
+KERAS_NAMES = {"convnext_small": "ConvNeXtSmall", "densenet121": "DenseNet121"}
 
 
 def without_head(name: str, image_dimension: int) -> keras.Model:
@@ -61,15 +61,15 @@ def load_pretrained(network: keras.Model, name: str, source: str | Path) -> None
 
 def _load_keras(network: keras.Model, name: str, source: str | Path) -> None:
     """Copy the weights of the same network in keras.applications."""
-    if name not in _KERAS:
+    if name not in KERAS_NAMES:
         raise UsageError(
-            f"Keras has weights for {' and '.join(_KERAS)} only; give a .safetensors file of torchvision.",
+            f"Keras has weights for {' and '.join(KERAS_NAMES)} only; give a .safetensors file of torchvision.",
             received=source,
         )
     if str(source) != IMAGENET and not Path(source).is_file():
         raise NetworkError("A file with pre-trained weights was expected here.", received="no such file", path=source)
     try:
-        original = getattr(keras.applications, _KERAS[name])(
+        original = getattr(keras.applications, KERAS_NAMES[name])(
             include_top=False, weights=str(source), input_shape=network.input.shape[1:], pooling="avg"
         )
     except Exception as error:  # What Keras raises differs by cause: a download, HDF5, a shape.

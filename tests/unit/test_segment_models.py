@@ -49,10 +49,17 @@ def test_the_published_head(name):
 
 
 def test_every_backbone_has_its_preset():
-    assert set(PREPROCESSING) == set(PUBLISHED) == set(PUBLISHED_NAMES.values())
-    assert [PREPROCESSING[name].resize for name in PUBLISHED] == [230, 256, 256, 246, 256]
+    assert set(PREPROCESSING) == set(PUBLISHED) == {*PUBLISHED_NAMES.values(), "resnet_small"}
+    assert [PREPROCESSING[name].resize for name in PUBLISHED_NAMES.values()] == [230, 256, 256, 246, 256]
     assert PREPROCESSING["swin_s"].at(112).resize == 123
     assert PREPROCESSING["swin_s"].at(112).interpolation == "bicubic"
+
+
+def test_the_small_resnets_last_maps_are_an_eighth_of_the_image():
+    classifier = build_classifier("resnet_small", 3, image_dimension=64)
+    assert classifier.saliency_layer == classifier.map_layer
+    assert classifier.backbone.get_layer(classifier.saliency_layer).output.shape == (None, 8, 8, 128)
+    assert classifier.backbone.output.shape == (None, 128)
 
 
 @pytest.mark.parametrize(("size", "places"), [(224, 13), (68, 3), (64, 3)])

@@ -51,6 +51,24 @@ def test_without_labels_the_predicted_class_is_explained(batch):
     np.testing.assert_array_equal(found.maps(SIZE), SaliencyNetwork(classifier)(batch[0], predicted).maps(SIZE))
 
 
+@pytest.mark.parametrize("explains", ["logit", "log_probability"])
+def test_what_is_explained_is_what_the_gradients_are_of(explains, batch):
+    classifier = made("resnet_small")
+    classifier.head.get_layer("logits").kernel.assign(1e-3 * classifier.head.get_layer("logits").kernel)  # unsaturated
+    found = SaliencyNetwork(classifier, explains=explains)(batch[0], LABELS)
+    layer = classifier.backbone.get_layer(classifier.saliency_layer)
+    parts = keras.Model(classifier.backbone.input, [layer.output, classifier.backbone.output])
+    with tf.GradientTape() as tape:
+        activations, features = parts(batch[0], training=False)
+        scores = classifier.head(features, training=False)
+        values = tf.stack([scores[row, label] for row, label in enumerate(LABELS)])
+        if explains == "log_probability":
+            values -= tf.reduce_logsumexp(scores, axis=-1)
+    expected = tape.gradient(values, activations)
+    assert np.abs(expected).max() > 1e-6
+    np.testing.assert_allclose(found.gradients, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+
+
 def test_frozen_weights_have_maps_too(batch):
     classifier = made()
     expected = SaliencyNetwork(classifier)(batch[0], LABELS).maps(SIZE)
