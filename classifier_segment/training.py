@@ -40,8 +40,8 @@ def train_and_test(settings: Settings) -> Run:
         require_wandb()
     train_data, val_data = (SegmentData(Path(path), data_settings(settings)) for path in _train_paths(settings))
     require_classes(settings, train_data)
-    require_same_classes(train_data, val_data)
-    test_data = _test_data(settings, train_data)
+    test_data = _test_data(settings)
+    require_same_classes(train_data, val_data, *([] if test_data is None else [test_data]))
     found = _found(settings, train_data, val_data)
     path = folder_for(settings, found)
     with RunFolder(path, recorded(settings, found)) as folder:
@@ -94,13 +94,12 @@ def _train_paths(settings: Settings) -> tuple[str, str]:
     return settings.data.train, settings.data.val
 
 
-def _test_data(settings: Settings, train_data: SegmentData) -> SegmentData | None:
+def _test_data(settings: Settings) -> SegmentData | None:
     """Return the test images; they are read before the training, so that a fault in them is found before, too."""
     path = Path(settings.data.test)
     if not path.is_file():
         return None
     data = SegmentData(path, data_settings(settings))
-    require_same_classes(train_data, data)
     clusters_of(data, data.examples(settings.unit), settings.data.group_by)
     return data
 
