@@ -6,7 +6,6 @@ uncertain labels (-1), lateral views, and a few rows without any label. Findings
 co-occur as there (fluid with opacities and devices, say), and "No Finding" stands alone.
 """
 
-import contextlib
 import csv
 import hashlib
 import io
@@ -31,10 +30,10 @@ from medsynth.data.phantom_drawing import (
     render,
     render_lateral,
 )
+from medsynth.data.phantom_folder import draw_in_parts
 from medsynth.errors import RunFolderError, UsageError
 from medsynth.files import atomic_path, make_folder, read_json, remove_leftovers, write_json, write_text
-from medsynth.parallel import ordered_map, require_workers
-from medsynth.progress import Progress
+from medsynth.parallel import require_workers
 
 DEFAULT_NUM_PATIENTS = 4200  # about 8,000 frontal images
 MAX_NUM_PATIENTS = 99_999  # CheXpert writes patient numbers with five digits
@@ -266,20 +265,21 @@ def create_phantom(target: Path, num_patients: int, seed: int, num_workers: int)
     if _is_finished(target, wanted):
         return folder
     numbers = range(1, num_patients + 1)
-    tasks = [numbers[i : i + _PATIENTS_PER_TASK] for i in range(0, num_patients, _PATIENTS_PER_TASK)]
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(COLUMNS)
-    progress = Progress("drawing the phantom", num_patients, "patients")
     with atomic_path(folder) as partial:
         partial.mkdir()
-        work = ((partial, task, seed) for task in tasks)
-        with contextlib.closing(ordered_map(_write_patients, work, min(num_workers, len(tasks)))) as done:
-            for task, rows in zip(tasks, done, strict=True):
-                writer.writerows(rows)
-                progress.advance(len(task))
+        rows = draw_in_parts(
+            _write_patients,
+            numbers,
+            folder=partial,
+            others=(seed,),
+            patients_per_task=_PATIENTS_PER_TASK,
+            num_workers=num_workers,
+        )
+        writer.writerows(rows)
         write_text(partial / "train.csv", table.getvalue())
         checksum = hashlib.sha256(table.getvalue().encode()).hexdigest()
         write_json(partial / DESCRIPTION_NAME, wanted | {"train_csv_sha256": checksum})
-    progress.close()
     return folder

@@ -30,7 +30,6 @@ From these follow
 How the drawing follows a row: see `heart_of`.
 """
 
-import contextlib
 import csv
 import hashlib
 import io
@@ -45,11 +44,10 @@ import numpy as np
 from PIL import Image
 
 from medsynth.data.phantom_ecg_drawing import MAX_SIZE, MIN_SIZE, SIZE_STEP, Heart, Picture, render
-from medsynth.data.phantom_folder import DESCRIPTION_NAME, is_finished
+from medsynth.data.phantom_folder import DESCRIPTION_NAME, draw_in_parts, is_finished
 from medsynth.errors import UsageError
 from medsynth.files import atomic_path, make_folder, remove_leftovers, write_json, write_text
-from medsynth.parallel import ordered_map, require_workers
-from medsynth.progress import Progress
+from medsynth.parallel import require_workers
 
 MAX_NUM_PATIENTS = 100_000  # pictures have numbers of five digits
 TABLE_NAME, IMAGES_NAME, SCHEMA_NAME = "table.csv", "images", "schema.json"
@@ -371,21 +369,22 @@ def create_phantom_ecg(
     ):
         return data_dir
     numbers = range(num_patients)
-    tasks = [numbers[first : first + _PATIENTS_PER_TASK] for first in range(0, num_patients, _PATIENTS_PER_TASK)]
     table = io.StringIO()
     writer = csv.writer(table, delimiter=SEPARATOR, lineterminator="\n")
     writer.writerow(COLUMNS)
-    progress = Progress("drawing the phantom", num_patients, "patients")
     with atomic_path(folder) as partial:
         make_folder(partial / IMAGES_NAME)
-        work = ((partial / IMAGES_NAME, task, seed, image_size) for task in tasks)
-        with contextlib.closing(ordered_map(_write_patients, work, min(num_workers, len(tasks)))) as done:
-            for task, rows in zip(tasks, done, strict=True):
-                writer.writerows(rows)
-                progress.advance(len(task))
+        rows = draw_in_parts(
+            _write_patients,
+            numbers,
+            folder=partial / IMAGES_NAME,
+            others=(seed, image_size),
+            patients_per_task=_PATIENTS_PER_TASK,
+            num_workers=num_workers,
+        )
+        writer.writerows(rows)
         write_text(partial / TABLE_NAME, table.getvalue())
         write_text(partial / SCHEMA_NAME, format_schema(schema()))
         checksum = hashlib.sha256(table.getvalue().encode()).hexdigest()
         write_json(partial / DESCRIPTION_NAME, wanted | {"table_sha256": checksum})
-    progress.close()
     return data_dir

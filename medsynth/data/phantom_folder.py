@@ -1,14 +1,18 @@
-"""Whether a folder holds the phantom that is asked for: done already, to be replaced, or to be left alone."""
+"""What phantoms share: whether a folder holds the one that is asked for, and drawing by several processes."""
 
+import contextlib
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from medsynth.errors import RunFolderError
 from medsynth.files import explained_writes, read_json
+from medsynth.parallel import ordered_map
+from medsynth.progress import Progress
 
 DESCRIPTION_NAME = "phantom.json"
+Row = TypeVar("Row")
 
 
 def is_finished(
@@ -55,6 +59,36 @@ def is_finished(
     if not is_whole or not all(path.is_file() and path.stat().st_size > 0 for path in pictures(found)):
         raise RunFolderError(hint, received="a phantom whose table or images were changed", path=folder)
     return True
+
+
+def draw_in_parts(
+    write: Callable[[tuple[Any, ...]], list[Row]],
+    numbers: range,
+    *,
+    folder: Path,
+    others: tuple[Any, ...],
+    patients_per_task: int,
+    num_workers: int,
+) -> Iterator[Row]:
+    """Draw the patients, some at a time in each process, and yield what stands in the table, in their order.
+
+    Args:
+        write: Called with (folder, numbers of some patients, *others); writes their pictures and returns their rows.
+            At the top level of a module.
+        numbers: Of all patients.
+        folder: Where the pictures go.
+        others: What else `write` needs.
+        patients_per_task: More of them make fewer and longer tasks.
+        num_workers: Processes.
+    """
+    tasks = [numbers[first : first + patients_per_task] for first in range(0, len(numbers), patients_per_task)]
+    work = ((folder, task, *others) for task in tasks)
+    progress = Progress("drawing the phantom", len(numbers), "patients")
+    with contextlib.closing(ordered_map(write, work, min(num_workers, len(tasks)))) as done:
+        for task, rows in zip(tasks, done, strict=True):
+            yield from rows
+            progress.advance(len(task))
+    progress.close()
 
 
 def _description(folder: Path) -> dict[str, Any] | None:

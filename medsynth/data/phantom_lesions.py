@@ -8,7 +8,6 @@ the lesion is not. It stands for the ink and rulers of real photographs (Winkler
 10.1001/jamadermatol.2019.1735). Nothing here is about real patients.
 """
 
-import contextlib
 import json
 import math
 from collections.abc import Iterable, Mapping
@@ -19,12 +18,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from medsynth.data.phantom_folder import DESCRIPTION_NAME, is_finished
+from medsynth.data.phantom_folder import DESCRIPTION_NAME, draw_in_parts, is_finished
 from medsynth.data.phantom_lesions_drawing import Colour, Grid, Lesion, Mucosa, Picture, Sticker, draw
 from medsynth.errors import UsageError
 from medsynth.files import atomic_path, make_folder, remove_leftovers, sha256_of, write_json
-from medsynth.parallel import ordered_map, require_workers
-from medsynth.progress import Progress
+from medsynth.parallel import require_workers
 
 CLASSES = ("smooth", "lobed", "streaked")
 SPLITS = ("train", "val", "test")
@@ -153,7 +151,7 @@ def draw_photograph(patient: Patient, number: int, seed: int, size: int, test_cu
         place = lesions[0].place[0] + 0.36 * math.cos(side), lesions[0].place[1] + 0.36 * math.sin(side)
         lesions.append(_draw_lesion(rng, patient, place, 0.3))
     cue = _draw_cue(rng, patient, test_cue)
-    place, radius = _free_place(rng, lesions), _between(rng, 0.045, 0.06)
+    place, radius = _free_place(rng, lesions), _between(rng, 0.07, 0.09)
     sticker = Sticker(place, radius, COLOURS[cue]) if cue != "none" else None
     return Photograph(grid, draw(grid, patient.mucosa, tuple(lesions), sticker, rng), tuple(lesions), cue)
 
@@ -194,7 +192,7 @@ def _draw_cue(rng: np.random.Generator, patient: Patient, test_cue: str) -> str:
 def _free_place(rng: np.random.Generator, lesions: Iterable[Lesion]) -> tuple[float, float]:
     """Return a place near the edge of the middle square, as far from the lesions as any of some that are tried."""
     outlines = np.concatenate([lesion.outline() for lesion in lesions])
-    angles, distances = rng.uniform(0, 2 * math.pi, 16), rng.uniform(0.39, 0.42, 16)
+    angles, distances = rng.uniform(0, 2 * math.pi, 16), rng.uniform(0.38, 0.40, 16)
     places = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     places *= (distances / np.abs(places).max(axis=1))[:, None]  # along the square
     nearest = np.linalg.norm(places[:, None] - outlines, axis=2).min(axis=1)
@@ -241,22 +239,23 @@ def create_phantom_lesions(
     ):  # fmt: skip
         return target_dir
     numbers = range(extent.num_patients)
-    tasks = [numbers[first : first + _PATIENTS_PER_TASK] for first in range(0, len(numbers), _PATIENTS_PER_TASK)]
-    progress = Progress("drawing the phantom", extent.num_patients, "patients")
     records: list[tuple[dict[str, Any], list[dict[str, Any]]]] = []
     with atomic_path(folder) as partial:
         make_folder(partial / IMAGE_FOLDER)
-        work = ((partial, task, extent, seed) for task in tasks)
-        with contextlib.closing(ordered_map(_write_patients, work, min(num_workers, len(tasks)))) as done:
-            for task, written in zip(tasks, done, strict=True):
-                records += written
-                progress.advance(len(task))
+        rows = draw_in_parts(
+            _write_patients,
+            numbers,
+            folder=partial,
+            others=(extent, seed),
+            patients_per_task=_PATIENTS_PER_TASK,
+            num_workers=num_workers,
+        )
+        records += rows
         write_json(partial / DATASET_NAME, _document(records))
         for split in SPLITS:
             chosen = [record for record in records if record[0]["split"] == split]
             write_json(partial / f"{split}.json", _document(chosen))
         write_json(partial / DESCRIPTION_NAME, wanted | {"table_sha256": sha256_of(partial / DATASET_NAME)})
-    progress.close()
     return target_dir
 
 

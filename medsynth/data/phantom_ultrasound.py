@@ -9,7 +9,6 @@ in a field are a finding: Volpicelli et al. 2012, see medsynth.data.phantom_ultr
 keep faint A-lines between them; beside a consolidation there may be either.
 """
 
-import contextlib
 import csv
 import hashlib
 import io
@@ -22,7 +21,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from medsynth.data.phantom_folder import DESCRIPTION_NAME, is_finished
+from medsynth.data.phantom_folder import DESCRIPTION_NAME, draw_in_parts, is_finished
 from medsynth.data.phantom_ultrasound_drawing import (
     MAX_SIZE,
     MIN_SIZE,
@@ -39,8 +38,7 @@ from medsynth.data.phantom_ultrasound_drawing import (
 )
 from medsynth.errors import UsageError
 from medsynth.files import atomic_path, make_folder, remove_leftovers, write_json, write_text
-from medsynth.parallel import ordered_map, require_workers
-from medsynth.progress import Progress
+from medsynth.parallel import require_workers
 
 FINDINGS = ("normal", "b_lines", "consolidation")
 FORMS = ("png", "gif")
@@ -365,23 +363,24 @@ def create_phantom_ultrasound(
     ):  # fmt: skip
         return target_dir
     numbers = range(extent.num_patients)
-    tasks = [numbers[first : first + _PATIENTS_PER_TASK] for first in range(0, len(numbers), _PATIENTS_PER_TASK)]
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(FRAME_COLUMNS if extent.form == "png" else CLIP_COLUMNS)
-    progress = Progress("drawing the phantom", extent.num_patients, "patients")
     with atomic_path(folder) as partial:
         for finding in FINDINGS:
             make_folder(partial / finding)
-        work = ((partial, task, extent, seed) for task in tasks)
-        with contextlib.closing(ordered_map(_write_patients, work, min(num_workers, len(tasks)))) as done:
-            for task, rows in zip(tasks, done, strict=True):
-                writer.writerows(rows)
-                progress.advance(len(task))
+        rows = draw_in_parts(
+            _write_patients,
+            numbers,
+            folder=partial,
+            others=(extent, seed),
+            patients_per_task=_PATIENTS_PER_TASK,
+            num_workers=num_workers,
+        )
+        writer.writerows(rows)
         write_text(partial / TABLE_NAME, table.getvalue())
         checksum = hashlib.sha256(table.getvalue().encode()).hexdigest()
         write_json(partial / DESCRIPTION_NAME, wanted | {"table_sha256": checksum})
-    progress.close()
     return target_dir
 
 
