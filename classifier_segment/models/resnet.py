@@ -27,7 +27,7 @@ class ResNet:
     """
 
     width: int = 32
-    depths: tuple[int, ...] = (1, 1, 1)
+    depths: tuple[int, ...] = (1, 2)
 
     @property
     def saliency_layer(self) -> str:

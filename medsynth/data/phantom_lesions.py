@@ -147,11 +147,11 @@ def draw_photograph(patient: Patient, number: int, seed: int, size: int, test_cu
     rng = _generator(seed, patient.number, number)
     tall, wide = _SHAPES[int(rng.integers(len(_SHAPES)))]
     grid = Grid(round(size * tall / min(tall, wide)), round(size * wide / min(tall, wide)))
-    lesions = [_draw_lesion(rng, patient, (_between(rng, -0.1, 0.1), _between(rng, -0.1, 0.1)), 1.0)]
+    lesions = [_draw_lesion(rng, patient, (_between(rng, -0.06, 0.06), _between(rng, -0.06, 0.06)), 1.0)]
     if rng.random() < _SHARE_OF_SECOND_LESIONS:
         side = _between(rng, 0, 2 * math.pi)
-        place = lesions[0].place[0] + 0.3 * math.cos(side), lesions[0].place[1] + 0.3 * math.sin(side)
-        lesions.append(_draw_lesion(rng, patient, place, 0.4))
+        place = lesions[0].place[0] + 0.36 * math.cos(side), lesions[0].place[1] + 0.36 * math.sin(side)
+        lesions.append(_draw_lesion(rng, patient, place, 0.3))
     cue = _draw_cue(rng, patient, test_cue)
     place, radius = _free_place(rng, lesions), _between(rng, 0.045, 0.06)
     sticker = Sticker(place, radius, COLOURS[cue]) if cue != "none" else None
@@ -161,15 +161,15 @@ def draw_photograph(patient: Patient, number: int, seed: int, size: int, test_cu
 def _draw_lesion(rng: np.random.Generator, patient: Patient, place: tuple[float, float], scale: float) -> Lesion:
     """Return a lesion of the patient's class; the ranges of the classes overlap on purpose."""
     lobes, longer, grains, streaks = {
-        "smooth": ((0.00, 0.09), (1.0, 1.6), (0.00, 0.045), (0.00, 0.045)),
-        "lobed": ((0.05, 0.20), (1.0, 1.6), (0.025, 0.09), (0.00, 0.04)),
-        "streaked": ((0.00, 0.11), (1.2, 2.4), (0.00, 0.04), (0.025, 0.09)),
+        "smooth": ((0.00, 0.09), (1.0, 1.6), (0.00, 0.06), (0.00, 0.06)),
+        "lobed": ((0.06, 0.22), (1.0, 1.6), (0.04, 0.15), (0.00, 0.05)),
+        "streaked": ((0.00, 0.10), (1.2, 2.4), (0.00, 0.05), (0.04, 0.15)),
     }[patient.kind]
     height = _between(rng, *lobes)
     numbers = rng.permutation(np.arange(4, 10))[:3]
     return Lesion(
         place=place,
-        radius=scale * _between(rng, 0.11, 0.19),
+        radius=scale * _between(rng, 0.15, 0.25),
         elongation=_between(rng, *longer),
         angle=_between(rng, 0, math.pi),
         lobes=tuple(
@@ -192,10 +192,11 @@ def _draw_cue(rng: np.random.Generator, patient: Patient, test_cue: str) -> str:
 
 
 def _free_place(rng: np.random.Generator, lesions: Iterable[Lesion]) -> tuple[float, float]:
-    """Return a place within the middle square, as far from the lesions as any of some that are tried."""
+    """Return a place near the edge of the middle square, as far from the lesions as any of some that are tried."""
     outlines = np.concatenate([lesion.outline() for lesion in lesions])
-    angles, distances = rng.uniform(0, 2 * math.pi, 16), rng.uniform(0.36, 0.42, 16)
-    places = np.stack([distances * np.cos(angles), distances * np.sin(angles)], axis=1)
+    angles, distances = rng.uniform(0, 2 * math.pi, 16), rng.uniform(0.39, 0.42, 16)
+    places = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    places *= (distances / np.abs(places).max(axis=1))[:, None]  # along the square
     nearest = np.linalg.norm(places[:, None] - outlines, axis=2).min(axis=1)
     x, y = places[int(np.argmax(nearest))]
     return float(x), float(y)

@@ -246,7 +246,7 @@ def test_the_lesion_tells_the_classes_but_not_perfectly() -> None:
     print("lesion alone, AUROC by class: training, cross-validated", train.round(3), "test", test.round(3))
     for values in (train, test):
         assert (values > 0.7).all()
-        assert values.mean() < 0.985
+    assert train.mean() < 0.995
 
 
 @pytest.mark.parametrize("test_cue", ["absent", "permuted"])
