@@ -2,7 +2,7 @@
 
 The published backbones are made for weights from ImageNet: drawn at random, they need more images and time than a
 lesion dataset or a processor have (SqueezeNet's head ends in a ReLU, and mostly dies). This one learns from a few
-hundred images, and its last maps are an eighth of the image's side, fine enough for saliency at small sizes.
+hundred images, and its last maps are a quarter of the image's side, fine enough for saliency at small sizes.
 
 Source: He et al. 2016, https://arxiv.org/abs/1512.03385, figure 2 and section 3.3 (basic blocks).
 """

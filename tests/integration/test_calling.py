@@ -15,7 +15,7 @@ IDS = [str(path.relative_to(ROOT)) for path in SCRIPTS]
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=IDS)
 def test_three_ways_of_calling_give_the_same_help(script: Path, tmp_path: Path) -> None:
-    module = f"{script.parent.name}.{script.stem}"
+    module = ".".join(script.relative_to(ROOT).with_suffix("").parts)
     ways = [
         call([sys.executable, script.name, "--help"], cwd=script.parent),
         call([sys.executable, str(script.relative_to(ROOT)), "--help"], cwd=ROOT),

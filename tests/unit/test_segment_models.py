@@ -55,11 +55,11 @@ def test_every_backbone_has_its_preset():
     assert PREPROCESSING["swin_s"].at(112).interpolation == "bicubic"
 
 
-def test_the_small_resnets_last_maps_are_an_eighth_of_the_image():
+def test_the_small_resnets_last_maps_are_a_quarter_of_the_image():
     classifier = build_classifier("resnet_small", 3, image_dimension=64)
     assert classifier.saliency_layer == classifier.map_layer
-    assert classifier.backbone.get_layer(classifier.saliency_layer).output.shape == (None, 8, 8, 128)
-    assert classifier.backbone.output.shape == (None, 128)
+    assert classifier.backbone.get_layer(classifier.saliency_layer).output.shape == (None, 16, 16, 64)
+    assert classifier.backbone.output.shape == (None, 64)
 
 
 @pytest.mark.parametrize(("size", "places"), [(224, 13), (68, 3), (64, 3)])
