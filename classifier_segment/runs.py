@@ -94,15 +94,24 @@ def folder_for(settings: Settings, found: Mapping[str, Any]) -> Path:
     return _next_folder(parent)
 
 
-def find_done(settings: Settings) -> Run | None:
-    """Return the newest run with these settings whose training came to its end, on whatever data; None without any."""
-    wanted = deciding(settings)
+def find_done(settings: Settings, found: Mapping[str, Any]) -> Run | None:
+    """Return the newest run with these settings whose training came to its end; None without any.
+
+    Args:
+        settings: Of the training.
+        found: Digests that its data must have; of others that it noted, any.
+    """
+    wanted = recorded(settings, found)
     for path in reversed(versions(Path(settings.results_dir) / settings.kind)):
-        if (path / DONE_NAME).is_file() and (path / RUN_NAME).is_file():
-            run = _read(path)
-            if deciding(run.settings) == wanted:
-                return run
+        if (path / DONE_NAME).is_file() and (path / CONFIG_NAME).is_file():
+            values = read_json(path / CONFIG_NAME)
+            if isinstance(values, dict) and _without_other_digests(values, wanted) == wanted:
+                return _read(path)
     return None
+
+
+def _without_other_digests(values: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key in wanted or not key.startswith(_FOUND)}
 
 
 def _next_folder(parent: Path) -> Path:

@@ -13,6 +13,7 @@ from classifier_segment.evaluation.figures import draw_table
 from classifier_segment.hydra_main import compose
 from classifier_segment.runs import Run, find_done, test_folder
 from classifier_segment.settings import Settings
+from classifier_segment.training import data_digests, read_training_data
 from medsynth.data.wording import counted
 from medsynth.errors import DataError, UsageError
 from medsynth.files import make_folder
@@ -84,8 +85,9 @@ def run_sweep(sweep: Sweep) -> None:
     first = compose([*overrides, f"experiment={sweep.baseline}", *_pinned(sweep, "1")])
     if not Path(first.data.test).is_file():
         raise DataError("A test set is needed to compare on.", received="no such file", path=first.data.test)
-    pinned = _pinned(sweep, _segmenter(sweep, first))
-    missing = [one for one in sweep.combinations() if _run_of(overrides, pinned, one) is None]
+    digests = data_digests(*read_training_data(first))
+    pinned = _pinned(sweep, _segmenter(sweep, first, digests))
+    missing = [one for one in sweep.combinations() if _run_of(overrides, pinned, one, digests) is None]
     if missing:
         print(f"{counted(len(missing), 'run')} of {len(list(sweep.combinations()))} to be trained", flush=True)
         _call(
@@ -96,7 +98,7 @@ def run_sweep(sweep: Sweep) -> None:
             *([f"model.weights={','.join(sweep.backbones)}"] if sweep.backbones else []),
             f"seed={','.join(map(str, sweep.seeds))}",
         )
-    found = {one: _run_of(overrides, pinned, one) for one in sweep.combinations()}
+    found = {one: _run_of(overrides, pinned, one, digests) for one in sweep.combinations()}
     _compare(sweep, first, {one: run for one, run in found.items() if run is not None})
     failed = [one for one, run in found.items() if run is None]
     if failed:
@@ -121,7 +123,7 @@ def _hydra_free(overrides: Sequence[str]) -> list[str]:
     return [override for override in overrides if not override.lstrip("+").startswith("hydra")]
 
 
-def _segmenter(sweep: Sweep, first: Settings) -> str:
+def _segmenter(sweep: Sweep, first: Settings, digests: Mapping[str, str]) -> str:
     """Return the version of the segmenter for masked runs, after training it where there is none."""
     given = [override for override in sweep.overrides if override.startswith("segmenter.version=")]
     if "masked" not in sweep.experiments:
@@ -129,11 +131,11 @@ def _segmenter(sweep: Sweep, first: Settings) -> str:
     if given:
         return given[0].partition("=")[2]
     wanted = [*sweep.overrides, "task=s", "data.unit=image", f"seed={sweep.seeds[0]}"]
-    run = find_done(compose(_hydra_free(wanted)))
+    run = find_done(compose(_hydra_free(wanted)), digests)
     if run is None:
         print("training the segmenter for masked runs", flush=True)
         _call(*_hydra_free(wanted))
-        run = find_done(compose(_hydra_free(wanted)))
+        run = find_done(compose(_hydra_free(wanted)), digests)
     if run is None:
         raise DataError(
             "The segmenter for masked runs could not be trained; the reason is above.",
@@ -143,10 +145,12 @@ def _segmenter(sweep: Sweep, first: Settings) -> str:
     return str(run.version)
 
 
-def _run_of(overrides: Sequence[str], pinned: Sequence[str], combination: tuple[str, str, int]) -> Run | None:
+def _run_of(
+    overrides: Sequence[str], pinned: Sequence[str], combination: tuple[str, str, int], digests: Mapping[str, str]
+) -> Run | None:
     experiment, backbone, seed = combination
     own = [f"experiment={experiment}", f"seed={seed}", *([f"model.weights={backbone}"] if backbone else [])]
-    return find_done(compose([*overrides, *pinned, *own]))
+    return find_done(compose([*overrides, *pinned, *own]), digests)
 
 
 def _call(*arguments: str) -> None:

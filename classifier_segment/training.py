@@ -38,7 +38,7 @@ def train_and_test(settings: Settings) -> Run:
     keras.utils.clear_session()  # one process may train several, one after the other
     if settings.log.wandb:
         require_wandb()
-    train_data, val_data = (SegmentData(Path(path), data_settings(settings)) for path in _train_paths(settings))
+    train_data, val_data = read_training_data(settings)
     require_classes(settings, train_data)
     test_data = _test_data(settings)
     require_same_classes(train_data, val_data, *([] if test_data is None else [test_data]))
@@ -90,8 +90,15 @@ def _train(folder: RunFolder, run: Run, settings: Settings, train_data: SegmentD
         trackers.close()
 
 
-def _train_paths(settings: Settings) -> tuple[str, str]:
-    return settings.data.train, settings.data.val
+def read_training_data(settings: Settings) -> tuple[SegmentData, SegmentData]:
+    """Return what a training is trained and validated on."""
+    how = data_settings(settings)
+    return SegmentData(Path(settings.data.train), how), SegmentData(Path(settings.data.val), how)
+
+
+def data_digests(train_data: SegmentData, val_data: SegmentData) -> dict[str, str]:
+    """Return what tells a training's data from any other."""
+    return {"train_digest": train_data.facts.digest, "val_digest": val_data.facts.digest}
 
 
 def _test_data(settings: Settings) -> SegmentData | None:
@@ -106,7 +113,7 @@ def _test_data(settings: Settings) -> SegmentData | None:
 
 def _found(settings: Settings, train_data: SegmentData, val_data: SegmentData) -> dict[str, Any]:
     """Return digests of all that a training takes from files."""
-    found = {"train_digest": train_data.facts.digest, "val_digest": val_data.facts.digest}
+    found = data_digests(train_data, val_data)
     if settings.kind == SEGMENTATION:
         weights = settings.segmenter.pretrained
     else:

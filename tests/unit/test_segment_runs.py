@@ -163,25 +163,27 @@ def test_a_run_without_an_epoch_cannot_be_used(settings: Settings, tmp_path: Pat
 def test_a_damaged_run_says_which_file(settings: Settings, tmp_path: Path, text: str, words: str) -> None:
     run = start(settings, is_done=True)
     (run.path / RUN_NAME).write_text(text)
-    for find in (lambda: open_run(tmp_path, "classification", 0), lambda: find_done(settings)):
+    for find in (lambda: open_run(tmp_path, "classification", 0), lambda: find_done(settings, FOUND)):
         with pytest.raises((RunFolderError, DataError)) as caught:
             find()
         assert str(caught.value).startswith(f"{run.path / RUN_NAME}: ")
         assert words in str(caught.value)
 
 
-def test_the_newest_finished_run_is_found(settings: Settings) -> None:
-    assert find_done(settings) is None
+def test_the_newest_finished_run_on_the_same_data_is_found(settings: Settings) -> None:
+    assert find_done(settings, FOUND) is None
     start(settings)
-    assert find_done(settings) is None, "not finished"
-    start(settings, is_done=True)
-    newer = start(settings, FOUND | {"val_digest": "cc"}, is_done=True)
-    start(settings, FOUND | {"val_digest": "dd"})
+    assert find_done(settings, FOUND) is None, "not finished"
+    of_a_segmenter = [FOUND | {"segmenter_digest": digest} for digest in ("ee", "ff")]
+    older, newer = (start(settings, found, is_done=True) for found in of_a_segmenter)
+    start(settings, FOUND | {"val_digest": "cc"}, is_done=True)
     start(with_epochs(settings, 2), is_done=True)
-    found = find_done(settings)
+    found = find_done(settings, FOUND)
     assert found == newer
-    assert found.version == 1
-    assert find_done(replace(settings, seed=6)) is None
+    assert older.version == 1
+    assert find_done(settings, of_a_segmenter[0]) == older
+    assert find_done(replace(settings, seed=6), FOUND) is None
+    assert find_done(settings, FOUND | {"train_digest": "zz"}) is None
 
 
 def test_results_of_another_test_file_have_a_folder_of_their_own(settings: Settings) -> None:
