@@ -223,8 +223,11 @@ def read_coco_image(folder: Path, image: ImageRecord) -> Images:
     path = folder / image.file_name
     pixels = read_image(path, 3)
     if pixels.shape[:2] != (image.height, image.width):
+        is_turned = pixels.shape[:2] == (image.width, image.height)
+        hint = "; images are read upright, as their EXIF says, and outlines must be drawn on the upright one"
+        hint = hint if is_turned else ""
         raise DataError(
-            f"{image.width}x{image.height} pixels were expected, as its record says.",
+            f"{image.width}x{image.height} pixels were expected, as its record says{hint}.",
             received=f"{pixels.shape[1]}x{pixels.shape[0]}",
             path=path,
         )

@@ -18,6 +18,7 @@ from medsynth.errors import MedsynthError, UsageError
 
 _CONFIG_FOLDER = Path(__file__).parent / "config"
 _LOCAL_LAUNCHER = "BasicLauncher"
+_FLAGS = ("--multirun", "-m")
 _GROUPS = ("preset", "experiment", "hydra")
 
 
@@ -53,6 +54,8 @@ def hydra_main(script: str, description: str | None, work: Callable[[Settings, l
         refuse_other_clone(Path(script))
         require_tensorflow()
         _require_known_keys(sys.argv[1:])
+        # argparse, which Hydra uses, takes no override behind a flag that stands between two.
+        sys.argv[1:] = sorted(sys.argv[1:], key=lambda argument: argument not in _FLAGS)
         _compose_and_call(program, work, failures)
         if len(failures) == 1:
             raise failures[0]

@@ -157,6 +157,7 @@ def draw_history(folder: Path, history: Sequence[Mapping[str, float]]) -> None:
             axes.plot(epochs, values, color=COLOURS[number], label=label, marker="." if len(epochs) < 30 else "")
         axes.set_title(name.replace("_", " "), fontsize=10)
         axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(color="0.92")
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, fontsize=8)

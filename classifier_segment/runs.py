@@ -4,6 +4,7 @@ A training takes the next free number. The same settings and data again mean the
 one that came to its end stays as it is (without a seed of its own, another run begins).
 """
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from classifier_segment.settings import SEGMENTATION, Settings, deciding, settings_of
-from medsynth.config import flatten
+from medsynth.config import describe_differences, flatten
 from medsynth.errors import RunFolderError, UsageError
 from medsynth.files import make_folder, read_json, write_json
 from medsynth.runs import CONFIG_NAME, DONE_NAME
@@ -168,7 +169,16 @@ def open_run(results_dir: str | Path, kind: str, version: int) -> Run:
                 received=f"no {name}",
                 path=path,
             )
-    return _read(path)
+    run = _read(path)
+    values = read_json(path / CONFIG_NAME)
+    own = {key: value for key, value in dict(values or {}).items() if not key.startswith(_FOUND)}
+    if own != json.loads(json.dumps(deciding(run.settings))):
+        raise RunFolderError(
+            f"{CONFIG_NAME} and {RUN_NAME} of a run hold the same settings; one was changed.",
+            received=describe_differences(own, deciding(run.settings)),
+            path=path,
+        )
+    return run
 
 
 def _read(path: Path) -> Run:

@@ -5,7 +5,7 @@ and `log` are the published ones.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -266,6 +266,13 @@ def settings_of(flat: Mapping[str, Any]) -> Settings:
     settings = override(Settings(), [f"{key}={json.dumps(value)}" for key, value in flat.items()])
     settings.require()
     return settings
+
+
+def without_effect(settings: Settings, overrides: Sequence[str]) -> list[str]:
+    """Return the keys among overrides, `key=value`, of which nothing in a training with these settings depends."""
+    keys = [override.partition("=")[0].lstrip("+") for override in overrides]
+    used = {*deciding(settings), "data.test", "data.group_by", "generate_map"}
+    return [key for key in keys if key in flatten(settings) and key not in used and not key.startswith(INCIDENTAL)]
 
 
 def deciding(settings: Settings) -> dict[str, Any]:

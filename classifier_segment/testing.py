@@ -28,6 +28,7 @@ from medsynth.progress import Progress
 
 Log = Callable[[str], None]
 Floats = npt.NDArray[np.float32]
+_TITLES = {"hirescam": "HiResCAM", "grad-cam": "Grad-CAM"}
 METRICS, PREDICTIONS = "metrics.json", "predictions.csv"
 
 
@@ -169,8 +170,8 @@ def _draw_maps(
         found.pictures,
         found.masks,
         captions,
-        f"{settings.generate_map} of the predicted class, version {run.version}",
-        "Line: the lesion as outlined. Frame: the prediction is wrong.",
+        f"{_TITLES[settings.generate_map]} of the predicted class, version {run.version}",
+        "",
         wrong=[bool(said != true) for true, said in zip(examples.label, predicted, strict=True)],
     )
     log(f"maps of {counted(len(examples), 'image')}: {sheet}")

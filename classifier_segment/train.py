@@ -7,13 +7,15 @@ that was stopped. --cfg job prints all settings; docs/classifier_segment.md expl
 """
 
 from classifier_segment.hydra_main import hydra_main
-from classifier_segment.settings import Settings
+from classifier_segment.settings import Settings, without_effect
 
 
 def main(settings: Settings, overrides: list[str]) -> None:
     """Train and test."""
     from classifier_segment.training import train_and_test
 
+    for key in without_effect(settings, overrides):
+        print(f"{key} has no effect with task={settings.task} classification_mode={settings.classification_mode}.")
     train_and_test(settings)
 
 

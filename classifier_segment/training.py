@@ -15,6 +15,7 @@ from classifier_segment.building import (
     segmenter_run,
 )
 from classifier_segment.data import DataFacts, SegmentData, require_same_classes
+from classifier_segment.models.pretrained import IMAGENET
 from classifier_segment.records import Trackers, require_wandb
 from classifier_segment.runs import BEST_WEIGHTS, Run, begin, folder_for, recorded
 from classifier_segment.settings import SEGMENTATION, Settings
@@ -22,6 +23,7 @@ from classifier_segment.testing import clusters_of, test_run
 from classifier_segment.trainer import Position, TrainingPlan, remove_states, train
 from medsynth.config import flatten
 from medsynth.data.wording import counted
+from medsynth.errors import NetworkError
 from medsynth.files import sha256_of
 from medsynth.runs import RunFolder
 
@@ -38,6 +40,7 @@ def train_and_test(settings: Settings) -> Run:
     keras.utils.clear_session()  # one process may train several, one after the other
     if settings.log.wandb:
         require_wandb()
+    _require_networks(settings)
     train_data, val_data = read_training_data(settings)
     require_classes(settings, train_data)
     test_data = _test_data(settings)
@@ -60,6 +63,20 @@ def train_and_test(settings: Settings) -> Run:
     return run
 
 
+def _require_networks(settings: Settings) -> None:
+    """Refuse what is wrong with the networks before images are read, which may take minutes.
+
+    Raises:
+        UsageError: No such backbone or segmenter, or ImageNet weights without a file.
+        NetworkError: A file that does not exist.
+    """
+    weights = settings.segmenter.pretrained if settings.kind == SEGMENTATION else backbone_of(settings)[1]
+    if weights not in (None, IMAGENET) and not Path(str(weights)).is_file():
+        raise NetworkError("A file with weights to start from was expected.", received="no such file", path=weights)
+    if settings.is_masked:
+        segmenter_run(settings)
+
+
 def _train(folder: RunFolder, run: Run, settings: Settings, train_data: SegmentData, val_data: SegmentData) -> Position:
     # Not the settings that the run was begun with: logs, threads and places may be others when it goes on.
     for data in (train_data, val_data):
@@ -77,6 +94,8 @@ def _train(folder: RunFolder, run: Run, settings: Settings, train_data: SegmentD
     )
     keras.utils.set_random_seed(run.seed)
     task = build_task(settings, plan.steps_per_epoch)
+    if settings.is_masked:
+        folder.log(f"masked by {_segmenter_in_words(segmenter_run(settings))}")
     folder.log(
         f"{task.network.name}: {task.network.count_params():,} parameters, seed {run.seed}, "
         f"{counted(len(plan.train_examples), 'example')} an epoch in batches of {plan.batch_size}"
@@ -123,6 +142,11 @@ def _found(settings: Settings, train_data: SegmentData, val_data: SegmentData) -
     if weights is not None and Path(weights).is_file():
         found["pretrained_digest"] = sha256_of(Path(weights))
     return found
+
+
+def _segmenter_in_words(run: Run) -> str:
+    own = run.settings
+    return f"segmenter {run.version} ({own.model_seg}, segmenter.width={own.segmenter.width}): {run.path}"
 
 
 def _in_words(facts: DataFacts) -> str:

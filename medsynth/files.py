@@ -161,7 +161,7 @@ def read_json(path: Path) -> Any:
         DataError: It is missing or is not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))  # editors on Windows put a mark in front
     except FileNotFoundError:
         raise DataError("A JSON file was expected here.", received="no such file", path=path) from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:

@@ -21,7 +21,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--group-by", default="", metavar="NAME", help="field of the images' records, or column of --groups"
     )
-    parser.add_argument("--groups", type=Path, metavar="FILE", help="csv file with images and their groups")
+    parser.add_argument(
+        "--groups", type=Path, metavar="FILE", help="csv file with images and their groups, in FOLDER or elsewhere"
+    )
     return parser
 
 
@@ -42,8 +44,10 @@ def main(arguments: argparse.Namespace) -> None:
         parts = split.split_by_class(dataset, shares, arguments.seed)
         note = "Image by image: if a patient has several, they may be on both sides (--group-by keeps them together)."
     else:
+        in_folder = arguments.groups and arguments.folder / arguments.groups
+        table = in_folder if in_folder and in_folder.is_file() else arguments.groups
         groups = (
-            split.groups_of_table(dataset, arguments.groups, arguments.group_by)
+            split.groups_of_table(dataset, table, arguments.group_by)
             if arguments.groups
             else split.groups_of_field(dataset, arguments.group_by)
         )

@@ -68,7 +68,7 @@ def test_options_of_the_split(folder: Path) -> None:
     ]
     assert sum(map(len, patients)) == len(set.union(*patients)) == 10
     (folder / "groups.csv").write_text("image,who\n" + "".join(f"oral1/{n}.png,{n % 5}\n" for n in range(1, 25)))
-    result = run_script(*split, "--group-by", "who", "--groups", folder / "groups.csv")
+    result = run_script(*split, "--group-by", "who", "--groups", "groups.csv")  # in the folder, as --dataset is
     assert result.returncode == 0, result.stderr
     assert "5 groups of 18 images" in result.stdout
 

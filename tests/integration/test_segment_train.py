@@ -204,7 +204,7 @@ def test_a_multirun_goes_on_after_a_failure(settings: list[str], whole: Path) ->
     assert result.stderr.rstrip().endswith(
         "train.py: error: seed must be at least -1 and below 4.29497e+09. Received: -2"
     )
-    result = run_script(TRAIN, *settings, *WHOLE, "seed=-2,1,-3", "--multirun")
+    result = run_script(TRAIN, *settings, "--multirun", *WHOLE, "seed=-2,1,-3")
     assert result.returncode == 2
     assert result.stderr.rstrip().endswith("Several runs failed; each has said why above. Received: 2 failures")
     assert "Traceback" not in result.stderr

@@ -116,3 +116,9 @@ def test_progress_counts_only_this_run_for_its_rate(monkeypatch: pytest.MonkeyPa
     now[0] += 5
     progress.update(61)
     assert stream.getvalue().count("\n") == 1, "within the pause nothing is written"
+
+
+def test_json_with_a_mark_in_front_is_read(tmp_path: Path) -> None:
+    (tmp_path / "windows.json").write_text('{"a": 1}', encoding="utf-8-sig")
+    assert (tmp_path / "windows.json").read_bytes().startswith(b"\xef\xbb\xbf")
+    assert read_json(tmp_path / "windows.json") == {"a": 1}

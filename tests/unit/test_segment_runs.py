@@ -170,6 +170,19 @@ def test_a_damaged_run_says_which_file(settings: Settings, tmp_path: Path, text:
         assert words in str(caught.value)
 
 
+@pytest.mark.parametrize("changed", ["train.max_epochs", "data.resize"])
+def test_settings_that_were_changed_afterwards_are_seen(settings: Settings, tmp_path: Path, changed: str) -> None:
+    run = start(settings, is_done=True)
+    assert open_run(tmp_path, "classification", 0) == run
+    path = run.path / CONFIG_NAME
+    path.write_text(json.dumps(json.loads(path.read_text()) | {changed: 7}))
+    with pytest.raises(RunFolderError, match=rf"one was changed. Received: {changed}: 7 -> "):
+        open_run(tmp_path, "classification", 0)
+    path.write_text("{")
+    with pytest.raises(DataError, match="not valid JSON"):
+        open_run(tmp_path, "classification", 0)
+
+
 def test_the_newest_finished_run_on_the_same_data_is_found(settings: Settings) -> None:
     assert find_done(settings, FOUND) is None
     start(settings)

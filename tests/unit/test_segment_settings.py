@@ -6,7 +6,7 @@ from omegaconf import OmegaConf
 
 from classifier_segment.hydra_main import _CONFIG_FOLDER as CONFIG_FOLDER
 from classifier_segment.hydra_main import compose
-from classifier_segment.settings import Settings, deciding, settings_of
+from classifier_segment.settings import Settings, deciding, settings_of, without_effect
 from medsynth.config import flatten
 from medsynth.errors import UsageError
 
@@ -250,3 +250,22 @@ def test_settings_of_a_file_of_another_version_are_refused() -> None:
     with pytest.raises(UsageError, match=r"Unknown setting.* Received: train.warmup"):
         settings_of({"train.warmup": 3})
     assert settings_of(flatten(Settings())) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "idle"),
+    [
+        (
+            ["classification_mode=whole", "loss.form=differentiable", "sgm_type=hard", "train.lr=1"],
+            ["loss.form", "sgm_type"],
+        ),
+        (
+            ["task=s", "model.weights=swin_s", "train.lr_period=training", "train.lr=1"],
+            ["model.weights", "train.lr_period"],
+        ),
+        (["classification_mode=saliency", "loss.form=differentiable", "preset=scratch", "log.tensorboard=true"], []),
+        (["task=s", "model_seg=deeplab", "segmenter.width=8", "data.test=x.json", "seed=3"], []),
+    ],
+)
+def test_what_has_no_effect_is_named(overrides: list[str], idle: list[str]) -> None:
+    assert without_effect(compose(overrides), overrides) == idle
