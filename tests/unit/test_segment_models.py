@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from safetensors.numpy import save_file
 
 from classifier_segment.models.attention import places_apart
@@ -12,7 +13,7 @@ from classifier_segment.models.classifier import DESIGNS as PUBLISHED
 from classifier_segment.models.classifier import build_classifier
 from classifier_segment.models.presets import PREPROCESSING
 from classifier_segment.models.pretrained import PUBLISHED_NAMES, copy_keras_weights, load_pretrained, without_head
-from classifier_segment.models.segmenters import SegmenterSizes, build_segmenter
+from classifier_segment.models.segmenters import AtrousConv2D, SegmenterSizes, build_segmenter
 from classifier_segment.models.squeezenet import SqueezeNet
 from classifier_segment.models.torchvision_weights import load_torchvision, read_state_dictionary, torchvision_key
 from medsynth.errors import NetworkError, UsageError
@@ -183,3 +184,21 @@ def test_weights_of_keras_are_copied_into_the_shapes_of_ours():
     assert any(tuple(theirs.shape) != tuple(ours.shape) for theirs, ours in zip(turned, network.weights, strict=True))
     copy_keras_weights(SimpleNamespace(weights=turned), network)
     np.testing.assert_array_equal(network(IMAGES), other(IMAGES))
+
+
+@pytest.mark.parametrize(("height", "width", "rate"), [(9, 7, 2), (9, 7, 6), (9, 7, 8), (5, 12, 12), (4, 4, 36)])
+def test_an_atrous_convolution_is_keras_own(height: int, width: int, rate: int) -> None:
+    x = tf.random.stateless_normal([2, height, width, 3], (1, rate))
+    found = []
+    for kind in (keras.layers.Conv2D, AtrousConv2D):
+        keras.utils.set_random_seed(1)
+        layer = kind(4, 3, padding="same", dilation_rate=rate, use_bias=False)
+        layer.build(x.shape)
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = layer(x)
+            total = tf.reduce_sum(tf.square(y))
+        found.append([y, *tape.gradient(total, [x, layer.kernel.value])])
+    assert float(tf.reduce_max(tf.abs(found[0][0]))) > 0.1
+    for theirs, ours in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
