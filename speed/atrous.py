@@ -6,6 +6,7 @@ python3 speed/atrous.py [--rounds N]
 import argparse
 import statistics
 import time
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -18,7 +19,8 @@ CASES = ((12, 512, 128, 4), (28, 512, 512, 4), (12, 512, 128, 12), (28, 2048, 25
 BATCH = 4
 
 
-def make_step(kind: type, side: int, channels: int, filters: int, rate: int):
+def make_step(kind: type, side: int, channels: int, filters: int, rate: int) -> Callable[[], list[tf.Tensor]]:
+    """Return a compiled pass forward and back."""
     layer = kind(filters, 3, padding="same", dilation_rate=rate, use_bias=False)
     layer.build((BATCH, side, side, channels))
     layer.kernel.assign(tf.random.stateless_normal(layer.kernel.shape, (1, 2)) / np.sqrt(9 * channels))
