@@ -1,6 +1,7 @@
 """Networks, optimisers and tasks of a run, from its settings."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,30 +121,28 @@ def require_classes(settings: Settings, data: SegmentData) -> None:
 
 def _classifier(settings: Settings) -> Classifier:
     name, _ = backbone_of(settings)
-    with _policy(settings.train.precision):
+    with _number_format(settings.train.precision):
         return build_classifier(name, settings.model.num_classes, image_dimension=settings.data.resize)
 
 
 def _segmenter(settings: Settings) -> Segmenter:
     width = settings.segmenter.width
     name = SEGMENTERS[("fcn", "deeplab").index(settings.model_seg)]
-    with _policy(settings.train.precision):
+    with _number_format(settings.train.precision):
         return build_segmenter(
             name, settings.data.resize, sizes=SegmenterSizes(width=width, hidden=_HIDDEN_FACTOR * width)
         )
 
 
-class _policy:  # noqa: N801  (used as a function)
-    """Builds networks in a number format, and leaves Keras' default as it was."""
-
-    def __init__(self, precision: Precision) -> None:
-        self.policy, self.before = dtype_policy(precision), keras.config.dtype_policy()
-
-    def __enter__(self) -> None:
-        keras.config.set_dtype_policy(self.policy)
-
-    def __exit__(self, *_: object) -> None:
-        keras.config.set_dtype_policy(self.before)
+@contextmanager
+def _number_format(precision: Precision) -> Iterator[None]:
+    """Build networks in a number format, and leave Keras' default as it was."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(dtype_policy(precision))
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def masking_of(settings: Settings) -> Callable[[Any], Any] | None:
