@@ -26,6 +26,7 @@ from medsynth.training.precision import Precision, dtype_policy
 
 _EPSILON = 1e-8  # torch's default
 _FEWEST_STEPS = 4  # of a one-cycle rate
+_SEGMENTERS = dict(zip(("fcn", "deeplab"), SEGMENTERS, strict=True))  # as model_seg calls them
 # FCN's hidden maps are eight times as wide as its first ones.
 _HIDDEN_FACTOR = 8
 
@@ -127,11 +128,9 @@ def _classifier(settings: Settings) -> Classifier:
 
 def _segmenter(settings: Settings) -> Segmenter:
     width = settings.segmenter.width
-    name = SEGMENTERS[("fcn", "deeplab").index(settings.model_seg)]
+    sizes = SegmenterSizes(width=width, hidden=_HIDDEN_FACTOR * width)
     with _number_format(settings.train.precision):
-        return build_segmenter(
-            name, settings.data.resize, sizes=SegmenterSizes(width=width, hidden=_HIDDEN_FACTOR * width)
-        )
+        return build_segmenter(_SEGMENTERS[settings.model_seg], settings.data.resize, sizes=sizes)
 
 
 @contextmanager
@@ -213,8 +212,7 @@ def open_segmenter(settings: Settings, *, weights: Path | None = None) -> keras.
     if weights is not None:
         load_weights(segmenter.network, weights)
     elif settings.segmenter.pretrained is not None:
-        name = SEGMENTERS[("fcn", "deeplab").index(settings.model_seg)]
-        load_pretrained(segmenter.body, name, settings.segmenter.pretrained)
+        load_pretrained(segmenter.body, _SEGMENTERS[settings.model_seg], settings.segmenter.pretrained)
     return segmenter.network
 
 

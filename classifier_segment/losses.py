@@ -60,12 +60,16 @@ class CEntIoU:
             maps: Saliency for these labels, [N, H, W] in [0, 1].
             masks: 1 on the lesion, 0 beside it, [N, H, W].
         """
-        cross_entropy = ops.mean(
-            keras.losses.sparse_categorical_crossentropy(labels, ops.cast(logits, "float32"), from_logits=True)
-        )
+        entropy = cross_entropy(logits, labels)
         masks = ops.cast(masks, "float32")
         overlap = soft_overlap(maps, masks) if self.form == "differentiable" else published_overlap(maps, masks)
-        return LossTerms(self.weight * cross_entropy - (1 - self.weight) * overlap, cross_entropy, overlap)
+        return LossTerms(self.weight * entropy - (1 - self.weight) * overlap, entropy, overlap)
+
+
+def cross_entropy(logits: Any, labels: Any) -> Any:
+    """Return the mean over the batch of -log softmax(logits)[label], for logits [N, L] and integers [N]."""
+    logits = ops.cast(logits, "float32")
+    return ops.mean(keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True))
 
 
 def published_overlap(maps: Any, masks: Any) -> Any:

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from classifier_segment.inputs import ClassifierInput
-from classifier_segment.losses import CEntIoU, NormsAt, loss_gradients
+from classifier_segment.losses import CEntIoU, NormsAt, cross_entropy, loss_gradients
 from classifier_segment.saliency import SaliencyNetwork
 
 Batch = dict[str, tf.Tensor]
@@ -62,13 +62,13 @@ class CrossEntropyTask:
         images = self.prepare.images(batch["image"])
         with tf.GradientTape() as tape:
             logits = self.network(images, training=True)
-            loss = _cross_entropy(logits, batch["label"])
+            loss = cross_entropy(logits, batch["label"])
         _apply(self.optimizer, tape.gradient(loss, _values(self.network)), self.network)
         return {"loss": loss, "accuracy": _accuracy(logits, batch["label"])}
 
     def _validate(self, batch: Batch) -> Scalars:
         logits = self.network(self.prepare.images(batch["image"]), training=False)
-        return {"loss": _cross_entropy(logits, batch["label"]), "accuracy": _accuracy(logits, batch["label"])}
+        return {"loss": cross_entropy(logits, batch["label"]), "accuracy": _accuracy(logits, batch["label"])}
 
 
 class SaliencyTask:
@@ -166,11 +166,6 @@ def _values(network: keras.Model) -> list[Any]:
 
 def _apply(optimizer: keras.optimizers.Optimizer, gradients: list[Any], network: keras.Model) -> None:
     optimizer.apply(gradients, network.trainable_variables)
-
-
-def _cross_entropy(logits: Any, labels: Any) -> Any:
-    losses = keras.losses.sparse_categorical_crossentropy(labels, tf.cast(logits, tf.float32), from_logits=True)
-    return tf.reduce_mean(losses)
 
 
 def _accuracy(logits: Any, labels: Any) -> Any:

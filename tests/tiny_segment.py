@@ -1,5 +1,10 @@
 """Networks of classifier_segment small enough for tests."""
 
+from pathlib import Path
+
+import h5py
+import numpy as np
+
 from classifier_segment.models.classifier import build_classifier
 from classifier_segment.models.convnext import ConvNeXt
 from classifier_segment.models.resnet import ResNet
@@ -19,3 +24,11 @@ DESIGNS = {
 
 def tiny_classifier(name="squeezenet1_0", image_dimension=32, **options):
     return build_classifier(name, NUM_CLASSES, image_dimension=image_dimension, design=DESIGNS[name], **options)
+
+
+def weights_in(path: Path) -> dict[str, np.ndarray]:
+    found: dict[str, np.ndarray] = {}
+    with h5py.File(path) as file:
+        file.visititems(lambda name, item: found.update({name: item[()]} if isinstance(item, h5py.Dataset) else {}))
+    assert found
+    return found

@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 from PIL import Image
@@ -18,6 +17,7 @@ from PIL import Image
 from medsynth.data.phantom_lesions import create_phantom_lesions
 from tests.coco_files import annotation, document, image, write, write_images
 from tests.commands import ROOT, ScriptProcess, call, refused, run_script
+from tests.tiny_segment import weights_in
 
 TRAIN, TEST, EXPERIMENTS = (f"classifier_segment/{name}.py" for name in ("train", "test", "experiments"))
 SIZE, SEED = 32, "seed=1"
@@ -102,14 +102,6 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 def images_of(phantom: Path, part: str) -> list[dict]:
     return json.loads((phantom / f"{part}.json").read_text())["images"]
-
-
-def weights_in(path: Path) -> dict[str, np.ndarray]:
-    found: dict[str, np.ndarray] = {}
-    with h5py.File(path) as file:
-        file.visititems(lambda name, item: found.update({name: item[()]} if isinstance(item, h5py.Dataset) else {}))
-    assert found
-    return found
 
 
 def require_picture(path: Path) -> None:

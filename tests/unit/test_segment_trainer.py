@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import h5py
 import keras
 import numpy as np
 import pytest
@@ -31,6 +30,7 @@ from medsynth.errors import DivergenceError
 from medsynth.interrupts import StoppedError
 from medsynth.runs import RunFolder
 from tests.golden_files import golden_files
+from tests.tiny_segment import weights_in
 
 SIZE = 32
 NUM_EXAMPLES, BATCH = 10, 4  # three steps an epoch, the last one of two images
@@ -110,14 +110,6 @@ def run_training(folder: Path, task: Any, plan: TrainingPlan) -> Position:
     trackers = Trackers(folder, "test", {}, tensorboard=False, wandb=False)
     with RunFolder(folder, {"seed": plan.seed}) as run:
         return train(run, task, plan, trackers)
-
-
-def weights_in(path: Path) -> dict[str, np.ndarray]:
-    found: dict[str, np.ndarray] = {}
-    with h5py.File(path) as file:
-        file.visititems(lambda name, item: found.update({name: item[()]} if isinstance(item, h5py.Dataset) else {}))
-    assert found
-    return found
 
 
 def num_steps_of(path: Path) -> float:
