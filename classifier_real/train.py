@@ -37,7 +37,7 @@ def main(arguments: argparse.Namespace) -> None:
         results=experiment.real_results_folder(arguments.data_dir, arguments.resolution),
         seed=arguments.random_seed,
         resolution=arguments.resolution,
-        trained_on=experiment.REAL,
+        trained_on=experiment.name_of_images(arguments.data_dir),
         overrides=arguments.overrides,
         data_report=check_manifest(arguments.data_dir, allow_leak=arguments.allow_leak),
     )

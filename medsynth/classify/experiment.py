@@ -14,6 +14,7 @@ from typing import Any
 from medsynth.classify.config import ClassifierConfig, apply_overrides, copy_config, read_config
 from medsynth.classify.data import SplitData, read_split
 from medsynth.config import flatten
+from medsynth.data.labels import DESCRIPTION_NAME
 from medsynth.data.manifest import ALLOWED_LEAKS, DataReport, refuse_leaks
 from medsynth.data.pyramid import ImagePyramid
 from medsynth.errors import DataError, NetworkError, UsageError
@@ -22,6 +23,9 @@ from medsynth.networks.trained_classifier import BEST_WEIGHTS, TRAIN_FOLDER
 from medsynth.runs import CONFIG_NAME, RunFolder
 
 REAL = "real"
+INFERENCE = "inference"  # in a GAN's results
+# In dataset.json of a dataset whose training images are not real ones alone: their names, the first one REAL.
+TRAINING_IMAGES, JOINED = "training_images", " + "
 # Settings that change where a training starts or what it prints, not which training it is.
 _NOT_COMPARED = ("train.path_model_base_weights", "train.use_trained_model_weights", "train.use_best_weights",
                  "train.show_model_summary")  # fmt: skip
@@ -43,7 +47,7 @@ def inference_folder(results_dir: Path) -> Path:
     Raises:
         DataError: There is none.
     """
-    folder = results_dir / "inference"
+    folder = results_dir / INFERENCE
     if not folder.is_dir():
         raise DataError(
             "The GAN's results must hold the synthetic images in inference/; run test.py of the GAN first.",
@@ -53,9 +57,22 @@ def inference_folder(results_dir: Path) -> Path:
     return folder
 
 
+def name_of_images(data_dir: Path) -> str:
+    """Return what the training images of a dataset are, as tables show it: what its dataset.json says, or "real"."""
+    path = data_dir / DESCRIPTION_NAME
+    description = read_json(path) if path.is_file() else None
+    name = description.get(TRAINING_IMAGES) if isinstance(description, dict) else None
+    return name if isinstance(name, str) else REAL
+
+
+def is_joined_with_real(trained_on: str) -> bool:
+    """Return whether a classifier's training images were real, or some of them: its validation images then are."""
+    return trained_on.split(JOINED, maxsplit=1)[0] == REAL
+
+
 def name_of_gan(results_dir: Path) -> str:
     """Return the name of the application that made the synthetic images, or "synthetic" where nothing says it."""
-    for path in (results_dir / CONFIG_NAME, results_dir / "inference" / "generator.json"):
+    for path in (results_dir / CONFIG_NAME, results_dir / INFERENCE / "generator.json"):
         if path.is_file():
             description = read_json(path)
             for key in ("application", "app"):

@@ -8,7 +8,7 @@ from typing import Any
 
 from medsynth.classify.config import ClassifierConfig, apply_overrides, read_config
 from medsynth.classify.data import SplitData, read_split
-from medsynth.classify.experiment import REAL
+from medsynth.classify.experiment import is_joined_with_real
 from medsynth.config import flatten
 from medsynth.data.labels import read_label_table, read_patients, record_order
 from medsynth.data.manifest import ALLOWED_LEAKS
@@ -106,7 +106,7 @@ def _read_split_for(trained: TrainedClassifier, split: Path) -> SplitData:
 def _describe_validation(trained: TrainedClassifier) -> str:
     """Say what the trainer validated on."""
     source = trained.settings["trained_on"]
-    if source == REAL:
+    if is_joined_with_real(source):
         return "real validation images"
     return f"synthetic validation images ({source}), all that its trainer had"
 

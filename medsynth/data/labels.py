@@ -203,6 +203,12 @@ def record_order(num_images: int) -> npt.NDArray[np.int64]:
     return order
 
 
+def patient_numbers(patients: Sequence[str], num_records: int) -> npt.NDArray[np.int64]:
+    """Return the patient of every record [N], counted from 0, from those of the csv rows [N]."""
+    _, numbers = np.unique(np.asarray(patients)[record_order(num_records)], return_inverse=True)
+    return numbers.astype(np.int64)
+
+
 @dataclass(frozen=True)
 class SplitLabels:
     """The labels of a split in record order.

@@ -45,3 +45,18 @@ class PassOrder:
             rng = np.random.default_rng((self.seed, _PASS_STREAM, number))
             self._permutations[number] = rng.permutation(self.num_images)
         return self._permutations[number]
+
+
+def grouped_order(groups: Indices | None, num_records: int, seed: int) -> Indices:
+    """Return a random order of the records [N] in which those of a patient stand together.
+
+    Args:
+        groups: The patient of every record, numbered from 0, [N]; None where they are not known.
+        num_records: N.
+        seed: The same seed gives the same order.
+    """
+    rng = np.random.default_rng(seed)
+    if groups is None:
+        return rng.permutation(num_records)
+    ranks = rng.permutation(int(groups.max()) + 1)
+    return np.argsort(ranks[groups], kind="stable")

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from medsynth.data.labels import read_label_table, read_patients, read_split_labels, record_order, require_split
+from medsynth.data.labels import patient_numbers, read_label_table, read_patients, read_split_labels, require_split
+from medsynth.data.order import grouped_order
 from medsynth.data.pyramid import open_records
 from medsynth.data.tfrecords import Images
 from medsynth.errors import DataError, NetworkError
@@ -21,7 +22,7 @@ from medsynth.gan.trainer import FINAL_FOLDER
 from medsynth.metrics.cache import FeatureCache
 from medsynth.metrics.catalogue import ALL, MetricsRequest, parse_metrics
 from medsynth.metrics.evaluate import ImageSet, evaluate, metric_groups
-from medsynth.metrics.features import Extractor, load_extractor
+from medsynth.metrics.features import Extractor, features_with_progress, load_extractor
 from medsynth.progress import Progress
 
 CACHE_FOLDER = "cache"
@@ -119,8 +120,8 @@ def draw_reals(split_folder: Path, generator: TrainedGenerator, request: Metrics
         )
     num_images = request.require_fitting(len(records), network.resolution, split_folder)
     patients = read_patients(split_folder, read_label_table(split_folder).paths)
-    groups = None if patients is None else _patient_numbers(patients, len(records))
-    order = _draw_order(groups, len(records), request.seed)
+    groups = None if patients is None else patient_numbers(patients, len(records))
+    order = grouped_order(groups, len(records), request.seed)
     chosen = order[:num_images]
     labels = split.values[chosen] if generator.label_names else np.zeros((num_images, 0), np.float32)
     return RealImages(
@@ -132,27 +133,6 @@ def draw_reals(split_folder: Path, generator: TrainedGenerator, request: Metrics
         groups=None if groups is None else groups[chosen],
         other_groups=None if groups is None else groups[order[-num_images:]],
     )
-
-
-def _patient_numbers(patients: Sequence[str], num_records: int) -> npt.NDArray[np.int64]:
-    """Return the patient of every record [N], counted from 0, from those of the csv rows [N]."""
-    _, numbers = np.unique(np.asarray(patients)[record_order(num_records)], return_inverse=True)
-    return numbers.astype(np.int64)
-
-
-def _draw_order(groups: npt.NDArray[np.int64] | None, num_records: int, seed: int) -> npt.NDArray[np.int64]:
-    """Return a random order of the records [N] in which those of a patient stand together.
-
-    Args:
-        groups: The patient of every record, [N]; None where they are not known.
-        num_records: N.
-        seed: The same seed gives the same order.
-    """
-    rng = np.random.default_rng(seed)
-    if groups is None:
-        return rng.permutation(num_records)
-    ranks = rng.permutation(int(groups.max()) + 1)
-    return np.argsort(ranks[groups], kind="stable")
 
 
 class _Session:
@@ -206,13 +186,7 @@ class _Session:
         extractor = self.extractor
 
         def compute(images: Images) -> Floats:
-            progress = Progress(f"features of {what}", len(images), "images")
-            blocks = []
-            for block in extractor.blocks(images):
-                blocks.append(block)
-                progress.advance(len(block))
-            progress.close()
-            return np.concatenate(blocks)
+            return features_with_progress(extractor, images, what)
 
         return ImageSet(images, cache.features(extractor, images, compute), extractor.class_weights, groups)
 

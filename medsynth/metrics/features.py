@@ -17,6 +17,7 @@ from medsynth.data.tfrecords import Images
 from medsynth.errors import NetworkError, UsageError
 from medsynth.files import sha256_of
 from medsynth.networks.trained_classifier import BEST_WEIGHTS, TRAIN_FOLDER, TrainedClassifier, read_classifier
+from medsynth.progress import Progress
 
 Floats = npt.NDArray[np.float32]
 
@@ -72,6 +73,23 @@ class Extractor:
             rows = start + np.arange(self.block_size) % num_images
             block = np.broadcast_to(images[rows], (self.block_size, *images.shape[1:3], 3))
             yield np.asarray(self.network(block), np.float32)[:num_images]
+
+
+def features_with_progress(extractor: Extractor, images: Images, what: str) -> Floats:
+    """Return features [N, D] of images [N, H, W, C], and show how far that is.
+
+    Args:
+        extractor: The network.
+        images: uint8.
+        what: They are, for the person who watches.
+    """
+    progress = Progress(f"features of {what}", len(images), "images")
+    blocks = [np.zeros((0, extractor.size), np.float32)]
+    for block in extractor.blocks(images):
+        blocks.append(block)
+        progress.advance(len(block))
+    progress.close()
+    return np.concatenate(blocks)
 
 
 def load_extractor(name: str, path: Path | None = None, *, block_size: int = 32) -> Extractor:

@@ -41,6 +41,18 @@ def kid_estimate(real: Features, fake: Features, *, num_blocks: int = NUM_BLOCKS
         fake: [M, D].
         num_blocks: Blocks; 0 for the value without an interval.
     """
+    values = kid_values(real, fake, num_blocks=num_blocks)
+    return jackknife_estimate(values[0], values[1:])
+
+
+def kid_values(real: Features, fake: Features, *, num_blocks: int) -> Matrix:
+    """Return KID of all images, then without each pair of blocks: [1 + G].
+
+    Args:
+        real: [N, D].
+        fake: [M, D].
+        num_blocks: G, 0 or more.
+    """
     size = max(num_blocks, 1)
     slices = block_slices(len(real), size), block_slices(len(fake), size)
     sums = (
@@ -51,7 +63,7 @@ def kid_estimate(real: Features, fake: Features, *, num_blocks: int = NUM_BLOCKS
     counts = tuple(np.array([part.stop - part.start for part in side]) for side in slices)
     everything = np.ones(size, bool)
     left_out = [_discrepancy(sums, counts, np.arange(size) != block) for block in range(num_blocks)]
-    return jackknife_estimate(_discrepancy(sums, counts, everything), left_out)
+    return np.array([_discrepancy(sums, counts, everything), *left_out])
 
 
 def kid_subsets(real: Features, fake: Features, *, subset_size: int = SUBSET_SIZE) -> Estimate:

@@ -58,6 +58,21 @@ def manifold_estimates(real: Features, fake: Features, *, num_blocks: int = NUM_
         fake: [M, D], M above 3.
         num_blocks: Blocks; 0 for values without intervals.
     """
+    largest = {"density": np.inf}
+    return {
+        name: jackknife_estimate(values[0], values[1:]).within(0.0, largest.get(name, 1.0))
+        for name, values in manifold_values(real, fake, num_blocks=num_blocks).items()
+    }
+
+
+def manifold_values(real: Features, fake: Features, *, num_blocks: int) -> dict[str, Matrix]:
+    """Return `precision`, `recall`, `density` and `coverage` of all images, then without each pair of blocks: [1 + G].
+
+    Args:
+        real: [N, D], N above 5.
+        fake: [M, D], M above 3.
+        num_blocks: G, 0 or more.
+    """
     sides = []
     for features in (real, fake):
         centres = np.asarray(features, np.float64)
@@ -71,17 +86,36 @@ def manifold_estimates(real: Features, fake: Features, *, num_blocks: int = NUM_
     in_real, _, _ = _inside(real_narrow, *sides[1])
     in_fake, _, _ = _inside(fake_narrow, *sides[0])
     _, counts, held = _inside(real_wide, *sides[1])
-    rows = {
+    return {
         "precision": _shares(in_real, sides[1][1]),
         "recall": _shares(in_fake, sides[0][1]),
         "density": _shares(counts, sides[1][1]) / NEIGHBOURS_DENSITY,
         "coverage": _shares(held, sides[0][1]),
     }
-    largest = {"density": np.inf}
-    return {
-        name: jackknife_estimate(values[0], values[1:]).within(0.0, largest.get(name, 1.0))
-        for name, values in rows.items()
-    }
+
+
+def realism_scores(real: Features, fake: Features) -> Matrix:
+    """Return how realistic each fake is, [M]: above 1 where it lies in a ball of the reals, without those of outliers.
+
+    The largest, over the real images, of the radius of a real image's ball over the fake's distance to that image.
+    Balls wider than the median one are left out, as they say nothing of images near them.
+
+    Args:
+        real: [N, D], N above 3.
+        fake: [M, D].
+
+    Source: Kynkaanniemi et al. 2019, https://arxiv.org/abs/1904.06991, section 5, equation 3 (k = 3).
+    """
+    centres, points = (np.asarray(features, np.float64) for features in (real, fake))
+    (radii,) = neighbour_radii(centres, np.zeros(len(centres), np.int64), (NEIGHBOURS_PRECISION,), 0)
+    narrow = radii[0] <= np.median(radii[0])
+    norms = [np.einsum("nd,nd->n", values, values) for values in (points, centres[narrow])]
+    scores = np.empty(len(points))
+    for start, distances in distance_chunks(points, norms[0], centres[narrow], norms[1]):
+        with np.errstate(divide="ignore", invalid="ignore"):  # a copy of a real image lies at no distance
+            ratios = np.nan_to_num(radii[0, narrow] / distances, nan=np.inf)
+        scores[start : start + len(distances)] = np.sqrt(ratios.max(axis=1))
+    return scores
 
 
 def neighbour_radii(

@@ -1,5 +1,6 @@
 """Sheets of small images, pixel by pixel."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,14 @@ def save_image_grid(path: Path, images: npt.NDArray[np.uint8], num_columns: int)
         images: uint8 [N, H, W, C], grey or RGB.
         num_columns: Images in a row.
     """
-    sheet = image_sheet(images, num_columns)
+    content = image_grid_png(images, num_columns)
     with atomic_path(path) as temporary:
-        Image.fromarray(sheet[..., 0] if sheet.shape[-1] == 1 else sheet).save(temporary, format="PNG")
+        temporary.write_bytes(content)
+
+
+def image_grid_png(images: npt.NDArray[np.uint8], num_columns: int) -> bytes:
+    """Return images [N, H, W, C] as one PNG, without scaling; see `image_sheet`."""
+    sheet = image_sheet(images, num_columns)
+    content = io.BytesIO()
+    Image.fromarray(sheet[..., 0] if sheet.shape[-1] == 1 else sheet).save(content, format="PNG")
+    return content.getvalue()

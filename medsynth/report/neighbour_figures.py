@@ -54,12 +54,14 @@ class Panel:
         synthetic: Values of the synthetic images.
         held_out: Values of held-out real images.
         threshold: 5th percentile of the held-out.
+        name: What to call the images in the place of the synthetic ones.
     """
 
     label: str
     synthetic: npt.NDArray[np.float64]
     held_out: npt.NDArray[np.float64]
     threshold: float
+    name: str = "synthetic"
 
 
 def neighbours_figure(path: Path, queries: Sequence[ShownQuery], *, title: str) -> None:
@@ -88,7 +90,7 @@ def neighbours_figure(path: Path, queries: Sequence[ShownQuery], *, title: str) 
 
 
 def distances_figure(path: Path, panels: Sequence[Panel]) -> None:
-    """Write histograms of synthetic and held-out images over each other, a panel each, as PNG.
+    """Write histograms of synthetic (or other) and held-out images over each other, a panel each, as PNG.
 
     Args:
         path: The .png file, written atomically.
@@ -101,7 +103,7 @@ def distances_figure(path: Path, panels: Sequence[Panel]) -> None:
         edges = np.linspace(both.min(), max(both.max(), both.min() + 1e-9), num_bins + 1)
         for values, name, colour in (
             (panel.held_out, f"held-out real ({len(panel.held_out):,})", COLOURS[0]),
-            (panel.synthetic, f"synthetic ({len(panel.synthetic):,})", COLOURS[1]),
+            (panel.synthetic, f"{panel.name} ({len(panel.synthetic):,})", COLOURS[1]),
         ):
             weights = np.full(len(values), 100 / len(values))
             axes.hist(values, edges, weights=weights, histtype="stepfilled", alpha=0.25, color=colour)

@@ -111,3 +111,33 @@ def read_predictions(folder: Path) -> Predictions:
     paths = tuple(frame["Path"])
     patients = tuple(frame[PATIENT]) if has_patients else patients_in_paths(paths)
     return Predictions(folder, facts, paths, patients, names, truth, scores)
+
+
+def require_same_rows(results: Sequence[Predictions]) -> None:
+    """Refuse results that are not on the same test images, with the same labels and truth, in the same order.
+
+    Raises:
+        DataError: Names the first difference.
+    """
+    first = results[0]
+    for other in results[1:]:
+        only_first, only_other = set(first.paths) - set(other.paths), set(other.paths) - set(first.paths)
+        if other.names != first.names:
+            problem = f"labels {', '.join(other.names)} against {', '.join(first.names)}"
+        elif only_first or only_other:
+            examples = ", ".join(f"for example {min(paths)}" for paths in (only_first, only_other) if paths)
+            problem = f"{len(only_other)} rows only here, {len(only_first)} only there, {examples}"
+        elif len(other.paths) != len(first.paths):
+            problem = f"{len(other.paths)} rows against {len(first.paths)}"
+        elif other.paths != first.paths:
+            row = next(i for i, paths in enumerate(zip(other.paths, first.paths, strict=True)) if len(set(paths)) > 1)
+            problem = f"another order from line {row + 2} on"
+        elif (other.truth != first.truth).any():
+            problem = f"other truth in line {np.argwhere(other.truth != first.truth)[0][0] + 2}"
+        else:
+            continue
+        raise DataError(
+            f"Results are compared on the same test images alone, and these differ from those of {first.folder}.",
+            received=problem,
+            path=other.folder,
+        )

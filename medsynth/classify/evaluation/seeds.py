@@ -14,6 +14,7 @@ Sources: Obuchowski and Rockette 1995, doi:10.1080/03610919508813243; nested rea
 2012, "Multi-reader ROC studies with split-plot designs", Academic Radiology 19:1508; Hillis 2007, doi:10.1002/sim.2532.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,13 +27,17 @@ from medsynth.classify.evaluation.statistics import Floats
 
 @dataclass(frozen=True)
 class SeedInterval(Interval):
-    """A mean over seeds, or the difference of two, with its 95 % interval.
+    """A mean over seeds, or a sum of such means, with its 95 % interval.
 
     Attributes:
         degrees_of_freedom: Of Student's t; NaN where there is no interval.
+        seed_variance: What the seeds add to the variance of the value; NaN where there is no interval.
+        patient_variance: What the choice of patients adds.
     """
 
     degrees_of_freedom: float = float("nan")
+    seed_variance: float = float("nan")
+    patient_variance: float = float("nan")
 
 
 def mean_over_seeds(values: Floats, resampled: Floats) -> SeedInterval:
@@ -42,7 +47,7 @@ def mean_over_seeds(values: Floats, resampled: Floats) -> SeedInterval:
         values: On the test images, [K].
         resampled: On resampled patients, the same for all networks, [K, R]; NaN where undefined.
     """
-    return _interval_over_seeds([(1.0, values, resampled)])
+    return combination_over_seeds([(1.0, values, resampled)])
 
 
 def difference_over_seeds(first: tuple[Floats, Floats], second: tuple[Floats, Floats]) -> SeedInterval:
@@ -54,35 +59,55 @@ def difference_over_seeds(first: tuple[Floats, Floats], second: tuple[Floats, Fl
         first: values [K] and resampled [K, R], as `mean_over_seeds` takes them.
         second: Those of the other group, on the same test images and the same resamples.
     """
-    return _interval_over_seeds([(1.0, *first), (-1.0, *second)])
+    return combination_over_seeds([(1.0, *first), (-1.0, *second)])
 
 
-def _interval_over_seeds(groups: Sequence[tuple[float, Floats, Floats]]) -> SeedInterval:
-    """Return the sum of sign * mean over the groups, with its interval; see the top of this file."""
-    value = float(sum(sign * values.mean() for sign, values, _ in groups))
+def combination_over_seeds(groups: Sequence[tuple[float, Floats, Floats]]) -> SeedInterval:
+    """Return the sum of factor * mean over groups of networks, with its interval; see the top of this file.
+
+    A slope over settings is such a sum. No network is in two groups; a group of one adds the choice of patients alone,
+    and where all have one there is no interval.
+
+    Args:
+        groups: Of each its factor, values [K] and resampled [K, R]; column r of all is the same draw of patients.
+    """
+    value = float(sum(factor * values.mean() for factor, values, _ in groups))
     resampled = np.concatenate([rows for _, _, rows in groups])  # [networks, R]
     resampled = resampled[:, np.isfinite(resampled).all(axis=0)]
-    largest = max(len(values) for _, values, _ in groups)
-    if not np.isfinite(value) or resampled.shape[1] < 2 or largest < 2:
+    sizes = [len(values) for _, values, _ in groups]
+    if not np.isfinite(value) or resampled.shape[1] < 2 or max(sizes) < 2:
         return SeedInterval(value)
-    errors, start, places = np.atleast_2d(np.cov(resampled)), 0, []
-    of_seeds, of_patients = [], 0.0
-    for _, values, _ in groups:
-        num_networks = len(values)
-        own = slice(start, start + num_networks)
-        places.append(own)
-        start += num_networks
-        if num_networks == 1:
-            of_patients += float(errors[own, own][0, 0])
-            continue
-        of_seeds.append((float(np.var(values, ddof=1)) / num_networks, num_networks - 1))
-        # A network's own error is in S^2 already; what two of them share is not.
-        shared = errors[own, own].sum() - np.trace(errors[own, own])
-        of_patients += float(shared) / (num_networks * (num_networks - 1))
-    if len(groups) == 2:
-        of_patients += 2 * groups[0][0] * groups[1][0] * float(errors[places[0], places[1]].mean())
-    variance = sum(part for part, _ in of_seeds) + max(0.0, of_patients)
+    of_seeds = [
+        (factor**2 * float(np.var(values, ddof=1)) / len(values), len(values) - 1)
+        for factor, values, _ in groups
+        if len(values) > 1
+    ]
+    factors = np.array([factor for factor, _, _ in groups])
+    of_patients = max(0.0, float(factors @ patient_covariance(resampled, sizes) @ factors))
+    seed_variance = sum(part for part, _ in of_seeds)
+    variance = seed_variance + of_patients
     spread = sum(part**2 / degrees for part, degrees in of_seeds)
     degrees_of_freedom = float(variance**2 / spread) if spread > 0 else float("inf")
     half = float(stats.t.ppf(0.975, degrees_of_freedom) * np.sqrt(variance))
-    return SeedInterval(value, value - half, value + half, resampled.shape[1], degrees_of_freedom)
+    return SeedInterval(
+        value, value - half, value + half, resampled.shape[1], degrees_of_freedom, seed_variance, of_patients
+    )
+
+
+def patient_covariance(resampled: Floats, sizes: Sequence[int]) -> Floats:
+    """Return how the choice of patients moves the means of G groups of networks together, [G, G].
+
+    Args:
+        resampled: The networks of the first group, then those of the next, [networks, R]; all finite.
+        sizes: Networks in each group.
+    """
+    errors = np.atleast_2d(np.cov(resampled))
+    starts = np.cumsum([0, *sizes])
+    places = [slice(start, stop) for start, stop in itertools.pairwise(starts)]
+    covariance = np.array([[errors[first, second].mean() for second in places] for first in places])
+    for number, (place, size) in enumerate(zip(places, sizes, strict=True)):
+        if size > 1:
+            # A network's own error is in S^2 already; what two of them share is not.
+            shared = errors[place, place].sum() - np.trace(errors[place, place])
+            covariance[number, number] = shared / (size * (size - 1))
+    return covariance

@@ -112,7 +112,7 @@ def compare(
         )
     threshold = threshold_of(held_out)
     num_flagged = int((values < threshold).sum())
-    shares = _resampled_shares(values, held_out, clusters, num_resamples, seed)
+    shares = resampled_shares(values, held_out, clusters, num_resamples, seed)
     num_below_all = int((values < held_out.min()).sum())
     # The chance that the smallest of M synthetic images and P patients' nearest images are all synthetic.
     places = np.arange(num_below_all)
@@ -131,22 +131,42 @@ def compare(
     )
 
 
-def _resampled_shares(values: Floats, held_out: Floats, clusters: Numbers, num_resamples: int, seed: int) -> Floats:
-    """Return the share below the threshold for every draw of held-out patients, [R]."""
+def resampled_shares(
+    values: Floats,
+    held_out: Floats,
+    clusters: Numbers,
+    num_resamples: int,
+    seed: int,
+    *,
+    level: float = FALSE_ALARMS,
+    num_independent: float | None = None,
+) -> Floats:
+    """Return the share of values below the threshold for every draw of held-out patients, [R].
+
+    Args:
+        values: [M].
+        held_out: Values that set the threshold, [N].
+        clusters: The patient of every held-out image, counted from 0, [N].
+        num_resamples: R.
+        seed: The same seed gives the same shares.
+        level: The threshold is the smallest value that this share of the held-out ones do not exceed.
+        num_independent: As how many independent values the M count; None for all of them.
+    """
     rng = np.random.default_rng(seed)
     order = np.argsort(held_out)
     ordered, ordered_clusters, ordered_values = held_out[order], clusters[order], np.sort(values)
     num_clusters = int(clusters.max()) + 1
+    weight = 1.0 if num_independent is None else num_independent / len(values)
     shares = []
     for start in range(0, num_resamples, _RESAMPLES_AT_ONCE):
         num_draws = min(_RESAMPLES_AT_ONCE, num_resamples - start)
         draws = rng.multinomial(num_clusters, np.full(num_clusters, 1 / num_clusters), size=num_draws)
         counts = np.cumsum(draws[:, ordered_clusters], axis=1)
-        reached = counts >= FALSE_ALARMS * counts[:, -1:] - 1e-9
+        reached = counts >= level * counts[:, -1:] - 1e-9
         # The percentile is a value that was drawn, so the draws before it are no candidates.
         thresholds = ordered[np.argmax(reached & (counts > 0), axis=1)]
         below = np.searchsorted(ordered_values, thresholds, side="left")
-        shares.append(rng.beta(below + 0.5, len(values) - below + 0.5))
+        shares.append(rng.beta(weight * below + 0.5, weight * (len(values) - below) + 0.5))
     return np.concatenate(shares)
 
 

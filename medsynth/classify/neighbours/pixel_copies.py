@@ -31,6 +31,11 @@ class PixelCopies:
     originals: Numbers
     similarities: npt.NDArray[np.float64]
 
+    @classmethod
+    def none(cls, num_images: int) -> "PixelCopies":
+        """Return what is known of images that were not searched."""
+        return cls(np.full(num_images, -1, np.int64), np.zeros(num_images))
+
     @property
     def is_copy(self) -> npt.NDArray[np.bool_]:
         """Which are copies, [N]."""

@@ -84,7 +84,7 @@ def search_and_write(comparands: Comparands, folder: Path, real_cache: Path, fak
 
     write_table(folder / TABLE, comparands.synthetic, found, copies, train, thresholds)
     write_table(folder / HELD_OUT_TABLE, [held_out], [held_out_found], [held_out_copies], train, thresholds)
-    shown = shown_queries(comparands, found, copies, of_distances.threshold)
+    shown = shown_queries(train, comparands.synthetic, found, copies, of_distances.threshold)
     neighbours_figure(folder / PICTURE, shown, title=_TITLE)
     distances_figure(
         folder / HISTOGRAMS,
@@ -126,7 +126,7 @@ def search_and_write(comparands: Comparands, folder: Path, real_cache: Path, fak
 
 def _pixel_copies(search: PixelSearch | None, split: ImageSplit) -> PixelCopies:
     if search is None:
-        return PixelCopies(np.full(len(split.paths), -1, np.int64), np.zeros(len(split.paths)))
+        return PixelCopies.none(len(split.paths))
     return search.in_records(split.data.records, f"{split.data.folder.parent.name}/{split.name}")
 
 
@@ -239,9 +239,21 @@ def write_table(
 
 
 def shown_queries(
-    comparands: Comparands, found: Sequence[Found], copies: Sequence[PixelCopies], threshold: float
+    train: ImageSplit,
+    synthetic: Sequence[ImageSplit],
+    found: Sequence[Found],
+    copies: Sequence[PixelCopies],
+    threshold: float,
 ) -> list[ShownQuery]:
-    """Return some synthetic images with their neighbours: copies by pixels, then those nearest to a training image."""
+    """Return some synthetic images with their neighbours: copies by pixels, then those nearest to a training image.
+
+    Args:
+        train: The training images.
+        synthetic: Splits of synthetic images.
+        found: Of each of them.
+        copies: Of each of them.
+        threshold: Distance below which an image is flagged.
+    """
     distances = np.concatenate([one.distances for one in found])
     is_copy = np.concatenate([one.is_copy for one in copies])
     splits = np.repeat(np.arange(len(found)), [len(one.distances) for one in found])
@@ -249,8 +261,8 @@ def shown_queries(
     shown = []
     for place in np.lexsort((distances, ~is_copy))[:_NUM_SHOWN]:
         number, row = int(splits[place]), int(rows[place])
-        split, neighbours = comparands.synthetic[number], found[number].neighbours
-        images = comparands.train.data.records.read(neighbours.numbers[row])
+        split, neighbours = synthetic[number], found[number].neighbours
+        images = train.data.records.read(neighbours.numbers[row])
         caption = [f"{split.name} {row}", f"ratio {found[number].ratios[row]:.2f}"]
         if distances[place] < threshold:
             caption.append("flagged")

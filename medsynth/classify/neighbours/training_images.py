@@ -46,6 +46,9 @@ class TrainingImages:
         cache: Keeps the features.
         num_neighbours: How many are found for each image.
         compare_mirrored: Whether the mirror image of each is compared, too.
+
+    Attributes:
+        features: Of every record, computed.
     """
 
     def __init__(
@@ -61,7 +64,7 @@ class TrainingImages:
         self.extractor, self.records, self.patients = extractor, records, patients
         self.num_neighbours = num_neighbours
         self._orientations = (False, True) if compare_mirrored else (False,)
-        self._features = _computed(cache, extractor, records, "train")
+        self.features = computed_features(cache, extractor, records, "train")
 
     def near_records(self, records: RecordFile, cache: FeatureCache, name: str) -> Found:
         """Find what lies nearest to every image of a record file.
@@ -74,7 +77,7 @@ class TrainingImages:
         sides = []
         for is_mirrored in self._orientations:
             shown = f"{name}, mirrored" if is_mirrored else name
-            sides.append(_computed(cache, self.extractor, records, shown, mirrored=is_mirrored))
+            sides.append(computed_features(cache, self.extractor, records, shown, mirrored=is_mirrored))
         return self._found(sides, len(records), name)
 
     def near_images(self, stacks: Collection[Images], cache: FeatureCache, name: str) -> Found:
@@ -95,17 +98,25 @@ class TrainingImages:
         num_pairs = len(sides) * num_images * len(self.records)
         progress = Progress(f"comparing {name} with train", num_pairs, "pairs")
         direct, *mirrored = (
-            nearest_neighbours(side, self._features, self.num_neighbours, advance=progress.advance) for side in sides
+            nearest_neighbours(side, self.features, self.num_neighbours, advance=progress.advance) for side in sides
         )
         progress.close()
         neighbours = nearest_of_either(direct, mirrored[0]) if mirrored else direct
         return Found(neighbours, direct, ratios(neighbours, self.patients))
 
 
-def _computed(
+def computed_features(
     cache: FeatureCache, extractor: Extractor, records: RecordFile, name: str, *, mirrored: bool = False
 ) -> RecordFeatures:
-    """Go through the features of a record file once, so that those that are missing are computed with progress."""
+    """Go through the features of a record file once, so that those that are missing are computed with progress.
+
+    Args:
+        cache: Keeps the features.
+        extractor: The network.
+        records: The images.
+        name: For the progress line.
+        mirrored: Of their mirror images instead.
+    """
     progress = Progress(f"features of {name}", len(records), "images")
     num_computed = num_done = 0
 
