@@ -50,7 +50,7 @@ def train_parser(description: str) -> argparse.ArgumentParser:
 
 
 def test_parser(description: str) -> argparse.ArgumentParser:
-    """Return the parser of the commands generate, analyse, predict and joint.
+    """Return the parser of the commands generate, analyse, joint, predict and export.
 
     Args:
         description: Shown by --help.
@@ -74,6 +74,7 @@ def test_parser(description: str) -> argparse.ArgumentParser:
         ("analyse", "compare the synthetic table with the real one"),
         ("joint", "test whether images and rows belong together"),
         ("predict", "train a classifier of the targets, and test it on real and synthetic patients"),
+        ("export", "write real and synthetic pairs as images of a dataset and arrays, for other programs"),
     ):
         command = _command(commands, name, summary)
         command.add_argument("data_dir", type=Path, help="the real patients, as for train.py")
@@ -95,8 +96,9 @@ def test_parser(description: str) -> argparse.ArgumentParser:
                 "--max-images", type=int, default=2000, metavar="N", help="synthetic pairs used (default: %(default)s)"
             )
             command.add_argument(
-                "--image-size", type=int, default=64, metavar="D", help="of the networks here (default: %(default)s)"
+                "--image-size", type=int, default=64, metavar="D", help="in pixels (default: %(default)s)"
             )
+        if name in ("joint", "predict"):
             command.add_argument("--epochs", type=int, default=30, metavar="N", help="at most (default: %(default)s)")
     return parser
 

@@ -4,6 +4,7 @@ python3 test.py generate results_dir out_dir --num 1500000 --seed S
 python3 test.py analyse  data_dir synthetic_dir out_dir
 python3 test.py joint    data_dir synthetic_dir out_dir
 python3 test.py predict  data_dir synthetic_dir out_dir
+python3 test.py export   data_dir synthetic_dir out_dir
 
 See docs/GAN_joint.md.
 """
@@ -16,7 +17,8 @@ from medsynth import app
 
 def main(arguments: argparse.Namespace) -> None:
     """Carry out the command."""
-    {"generate": generate, "analyse": analyse, "joint": gather, "predict": gather}[arguments.command](arguments)
+    commands = {"generate": generate, "analyse": analyse, "joint": gather, "predict": gather, "export": export}
+    commands[arguments.command](arguments)
 
 
 def generate(arguments: argparse.Namespace) -> None:
@@ -56,6 +58,15 @@ def gather(arguments: argparse.Namespace) -> None:
 
     request = EvidenceRequest(arguments.seed, arguments.max_images, arguments.image_size, arguments.epochs)
     gather_evidence(arguments.command, arguments.data_dir, arguments.synthetic_dir, arguments.out_dir, request)
+
+
+def export(arguments: argparse.Namespace) -> None:
+    """Write real and synthetic pairs for other programs."""
+    from GAN_joint.evidence.exported import export_pairs
+    from GAN_joint.evidence.pairs import EvidenceRequest
+
+    request = EvidenceRequest(arguments.seed, arguments.max_images, arguments.image_size)
+    export_pairs(arguments.data_dir, arguments.synthetic_dir, arguments.out_dir, request)
 
 
 if __name__ == "__main__":

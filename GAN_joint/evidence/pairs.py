@@ -198,10 +198,18 @@ class Evidence:
         }
 
 
-def read_evidence(data_dir: Path, synthetic_dir: Path, request: EvidenceRequest) -> Evidence:
+def read_evidence(
+    data_dir: Path, synthetic_dir: Path, request: EvidenceRequest, *, needs_held_out: bool = True
+) -> Evidence:
     """Read real and synthetic pairs, and bring their images to one size in the same way.
 
     Real images are read as the GAN read them, at the size of the synthetic ones; then both are resized by area.
+
+    Args:
+        data_dir: Real patients, as for train.py.
+        synthetic_dir: Made by test.py generate.
+        request: How many synthetic pairs, and their size.
+        needs_held_out: Whether a table without held-out rows is refused.
 
     Raises:
         DataError: See `read_paired_rows` and `SyntheticSet`; other columns than the synthetic set's, no held-out rows,
@@ -210,7 +218,7 @@ def read_evidence(data_dir: Path, synthetic_dir: Path, request: EvidenceRequest)
     paired = read_paired_rows(data_dir)
     synthetic = SyntheticSet(synthetic_dir)
     require_same_columns(paired.encoder, synthetic.encoder, synthetic_dir)
-    held_out = paired.rows_of("test")
+    held_out = paired.rows_of("test") if needs_held_out else np.flatnonzero(paired.is_test)
     learned_from = paired.rows_of("train")
     _require_enough(len(learned_from), "train rows", "real patients", data_dir)
     for note in paired.notes:  # they may quote the table, so they are shown and not kept with the results

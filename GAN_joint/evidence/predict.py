@@ -78,6 +78,7 @@ class PredictionResults:
         notes: What a reader must know, in sentences.
         truth: Of each test, 0 or 1, [N, T].
         probabilities: As predicted, [N, T].
+        held_out_groups: Of every real held-out row, [N], from 0: rows of one group are of one patient.
     """
 
     figures: tuple[Figure, ...]
@@ -89,6 +90,7 @@ class PredictionResults:
     notes: tuple[str, ...]
     truth: Mapping[str, Floats]
     probabilities: Mapping[str, Floats]
+    held_out_groups: npt.NDArray[np.int64]
 
     def figure(self, test: str, target: str, metric: str, threshold: str = "") -> Figure:
         """Return one of the figures."""
@@ -158,6 +160,7 @@ def measure(evidence: Evidence, store: NetworkStore, seed: int) -> PredictionRes
         (*evidence.notes, *_notes(tests, targets, in_mean), *store.notes()),
         {name: test.truth for name, test in tests.items()},
         {name: test.probabilities for name, test in tests.items()},
+        evidence.held_out.groups,
     )
 
 

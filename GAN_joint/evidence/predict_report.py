@@ -4,6 +4,9 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from GAN_joint.evidence.exported import held_out_names
 from GAN_joint.evidence.figures import MOST_PANELS, Bar, Panel, Reading, bars_figure, reading_of, readings_figure
 from GAN_joint.evidence.predict import (
     AUC,
@@ -15,6 +18,7 @@ from GAN_joint.evidence.predict import (
     REAL_ON_REAL,
     REAL_ON_SYNTHETIC,
     SYNTHETIC,
+    SYNTHETIC_ON_REAL,
     TESTS,
     PredictionResults,
     read_published,
@@ -32,6 +36,9 @@ from GAN_joint.evidence.tables import (
     text_table,
     write_files,
 )
+from medsynth.classify.evaluation.predictions import PREDICTIONS, RESULTS, write_predictions
+from medsynth.data.labels import LabelTable
+from medsynth.files import make_folder, write_json
 
 BARS_NAME, RELIABILITY_NAME = "predict.png", "reliability.png"
 MEANING = (
@@ -57,8 +64,20 @@ def write_results(out_dir: Path, results: PredictionResults) -> str:
     _draw_bars(out_dir / BARS_NAME, results)
     _draw_reliability(out_dir / RELIABILITY_NAME, results)
     report = report_text(results)
+    _write_predictions(out_dir, results)
     write_files(out_dir, results_csv(results), report, results_json(results))
     return report
+
+
+def _write_predictions(out_dir: Path, results: PredictionResults) -> None:
+    """Write what either predictor says of each real held-out row, as a tested classifier's folder each."""
+    for test in (REAL_ON_REAL, SYNTHETIC_ON_REAL):
+        folder, truth = make_folder(out_dir / test), results.truth[test]
+        table = LabelTable(held_out_names(len(truth)), results.targets, truth.astype(np.float32))
+        groups = [f"{group:06d}" for group in results.held_out_groups]
+        write_predictions(folder / PREDICTIONS, table, groups, results.probabilities[test].astype(np.float32))
+        facts = {"trained_on": TESTS[test][0], "initialisation": "random initialisation"}
+        write_json(folder / RESULTS, facts | {"pairs": dict(results.counts)})
 
 
 def results_json(results: PredictionResults) -> dict[str, Any]:

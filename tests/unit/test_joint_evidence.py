@@ -15,15 +15,23 @@ from sklearn import metrics
 
 from GAN_joint.columns import Column, Schema
 from GAN_joint.encoding import RowEncoder
-from GAN_joint.evidence import figures, joint, joint_report, networks, pairs, predict, scoring, tables, training
+from GAN_joint.evidence import (
+    figures,
+    joint,
+    joint_report,
+    networks,
+    pairs,
+    predict,
+    predict_report,
+    scoring,
+    tables,
+    training,
+)
 from GAN_joint.evidence.command import DONE_NAME, gather_evidence
 from GAN_joint.evidence.pairs import Evidence, EvidenceRequest, Pairs
-from GAN_joint.paired_data import read_paired_rows
-from GAN_joint.synthetic import DONE_NAME as GENERATED
-from GAN_joint.synthetic import IMAGE_COLUMN, SyntheticForm, form_settings, image_name, write_encoder, write_table
+from medsynth.classify.evaluation.predictions import read_predictions, require_same_rows
 from medsynth.errors import DataError, RunFolderError, UsageError
-from medsynth.files import write_json, write_text
-from tests.toy_pairs import write_toy_pairs
+from tests.toy_pairs import write_synthetic, write_toy_pairs
 
 SIZE = 32
 SCHEMA = Schema(
@@ -330,6 +338,18 @@ def test_predictions_are_scored_as_scikit_learn_does_and_constant_targets_are_le
     assert difference == pytest.approx(one - other)
     assert any("sex: one class only among the synthetic rows" in note for note in results.notes)
 
+    predict_report.write_results(tmp_path / "out", results)
+    names = (predict.REAL_ON_REAL, predict.SYNTHETIC_ON_REAL)
+    tested = [read_predictions(tmp_path / "out" / name) for name in names]
+    require_same_rows(tested)
+    assert [one.facts["trained_on"] for one in tested] == ["real", "synthetic"]
+    assert len(set(tested[0].patients or ())) == len(evidence.held_out)
+    for name, one in zip(names, tested, strict=True):
+        assert one.names == results.targets
+        assert one.truth == pytest.approx(results.truth[name])
+        assert one.scores == pytest.approx(results.probabilities[name], abs=1e-6)
+    assert not np.allclose(tested[0].scores, tested[1].scores, atol=1e-3)
+
 
 def test_the_published_row_is_there() -> None:
     published = predict.read_published()
@@ -343,23 +363,6 @@ def test_the_published_row_is_there() -> None:
 
 
 # Commands
-
-
-def write_synthetic(folder: Path, data_dir: Path, *, images: str = "png", num: int | None = None) -> Path:
-    """Write the pairs of a data folder in the form of test.py generate: the work of a perfect generator."""
-    paired = read_paired_rows(data_dir)
-    num = len(paired.frame) if num is None else num
-    frame = paired.frame.iloc[:num].copy()
-    names = [image_name(0, number, "png") for number in range(num)]
-    for name, source in zip(names, paired.images, strict=False):
-        (folder / "images" / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / "images" / name).write_bytes(source.path.read_bytes())
-    frame.insert(0, IMAGE_COLUMN, "" if images == "none" else names)
-    write_table(folder / "table" / "part-0000000000.csv", frame)
-    write_encoder(folder, paired.encoder)
-    write_json(folder / "config.json", {"num": num, **form_settings(SyntheticForm(images))})  # type: ignore[arg-type]
-    write_text(folder / GENERATED, "done\n")
-    return folder
 
 
 def edit_schema(folder: Path, edit: Callable[[dict[str, Any]], Any]) -> None:
