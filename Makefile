@@ -56,7 +56,7 @@ $(READY): requirements.lock pyproject.toml
 
 lock:
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/python -m pip install --quiet '.[cpu,dicom,video,dev]'
+	.venv-lock/bin/python -m pip install --quiet '.[cpu,dicom,video,cluster,dev]'
 	.venv-lock/bin/python -m pip freeze --exclude medsynth > requirements.lock
 	rm -rf .venv-lock build
 

@@ -5,23 +5,20 @@ the demo shows nothing that the scripts do not do.
 """
 
 import hashlib
-import subprocess
-import sys
 import textwrap
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmark.steps import ROOT, Step, run_step
 from medsynth.classify.evaluation.predictions import RESULTS
 from medsynth.data.labels import LabelTable, read_csv, read_label_table, record_order, write_label_table
 from medsynth.data.phantom import DATASET_NAME, DESCRIPTION_NAME
 from medsynth.data.pyramid import open_records
 from medsynth.data.tfrecords import write_labels
-from medsynth.errors import MedsynthError
 from medsynth.files import atomic_path, make_folder, read_json, require_folder, write_text
 from medsynth.processor import fastest_precision
 from medsynth.progress import format_duration
@@ -29,7 +26,6 @@ from medsynth.report.figures import save_side_by_side
 from medsynth.report.grids import save_image_grid
 from medsynth.runs import DONE_NAME, RunFolder
 
-ROOT = Path(__file__).resolve().parents[1]
 RESOLUTION = 32
 FEW_ROWS = 20_000
 EXAMPLES_PER_LABEL = 8
@@ -43,25 +39,6 @@ CLASSIFIER_SETTINGS = (
 # About as many training images are shown whatever the size of the data, but none more than 30 times.
 IMAGES_SHOWN, FEWEST_EPOCHS, MOST_EPOCHS = 13_000, 2, 30
 TRAIN_SHARE = 0.6
-
-
-class StepFailedError(MedsynthError):
-    """A command of the chain ended with an error, which it has printed itself."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """A command of the chain.
-
-    Attributes:
-        title: What it does, for the person who watches.
-        command: Script, relative to the root, and its arguments.
-        result: The file that it writes last.
-    """
-
-    title: str
-    command: tuple[str | Path, ...]
-    result: Path
 
 
 def plan(
@@ -266,24 +243,12 @@ def run_chain(
                 continue
             if permute_labels and step.command[0] == "GAN_prog/train.py":
                 write_permuted_dataset(out_dir / "dataset", out_dir / "dataset-permuted", seed)
-            _run(step)
+            run_step(step)
         _draw_examples(out_dir)
         summary = describe(read_json(out_dir / "comparison.json"), settings)
         write_text(out_dir / "summary.txt", summary)
         folder.log(f"\neverything took {format_duration(time.monotonic() - start)}; it lies in {out_dir}\n")
     return summary
-
-
-def _run(step: Step) -> None:
-    script, *arguments = step.command
-    command = [sys.executable, str(ROOT / script), *map(str, arguments)]
-    code = subprocess.run(command, check=False).returncode
-    if code:
-        raise StepFailedError(
-            f"The step '{step.title}' failed; its own message stands above. Mend it and run the demo again: it goes "
-            "on from here.",
-            received=f"exit code {code} of {script}",
-        )
 
 
 def write_permuted_dataset(dataset: Path, target: Path, seed: int) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmark.chain import ROOT, StepFailedError
+from benchmark.steps import ROOT, StepFailedError
 from benchmark.variant_report import Outcome, Variant, draw_samples, draw_values, results_csv, table_text
 from medsynth.errors import DataError, UsageError
 from medsynth.files import make_folder, read_json, write_json, write_text

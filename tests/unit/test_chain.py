@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark.chain import StepFailedError, classifier_settings, describe, plan, run_chain, write_permuted_dataset
+from benchmark.chain import classifier_settings, describe, plan, run_chain, write_permuted_dataset
+from benchmark.steps import StepFailedError
 from medsynth.data.labels import read_split_labels
 from medsynth.data.phantom import create_phantom
 from medsynth.data.tfrecords import RecordFile, record_path

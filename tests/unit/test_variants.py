@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from benchmark import variants
-from benchmark.chain import StepFailedError
+from benchmark.steps import StepFailedError
 from benchmark.variant_report import Outcome, Variant, draw_samples, draw_values, results_csv, table_text
 from benchmark.variants import Request, compare_variants, parse_variant
 from medsynth.errors import RunFolderError, UsageError
