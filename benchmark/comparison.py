@@ -15,7 +15,13 @@ import pandas as pd
 
 from benchmark.seeds_on_one_test import SeedGroup, groups_of_seeds, notes_on_seeds, seed_records, seeds_table
 from medsynth.classify.evaluation.evaluate import MEAN, METRICS, MINIMUM_CASES, Evaluation, cluster_images, evaluate
-from medsynth.classify.evaluation.predictions import PREDICTIONS, RESULTS, Predictions, read_predictions
+from medsynth.classify.evaluation.predictions import (
+    PREDICTIONS,
+    RESULTS,
+    Predictions,
+    read_predictions,
+    require_same_rows,
+)
 from medsynth.classify.evaluation.summary import Resampling, cell, describe_columns, number, table_lines
 from medsynth.data.labels import read_csv
 from medsynth.errors import DataError, UsageError
@@ -33,8 +39,8 @@ _TEST_IMAGES: dict[tuple[str, str], Callable[[int], int]] = {
     ("brain", "samples"): lambda _: 500 * 6,
 }
 # Column of the published table by what a classifier was trained on.
-_PUBLISHED_COLUMNS = {"real": "real", "prog-GAN": "prog_gan", "cpD-GAN": "cpd_gan"}
-_RANDOM = "random initialisation"
+PUBLISHED_COLUMNS = {"real": "real", "prog-GAN": "prog_gan", "cpD-GAN": "cpd_gan"}
+RANDOM = "random initialisation"
 
 
 def find_test_folder(folder: Path) -> Path:
@@ -90,54 +96,33 @@ class PublishedRow:
         return ", ".join(differences)
 
 
+def published_rows() -> list[PublishedRow]:
+    """Return the published table."""
+    return [
+        PublishedRow(
+            str(row.modality),
+            str(row.benchmark),
+            int(str(row.setting)),
+            {name: float(getattr(row, name)) for name in PUBLISHED_COLUMNS.values()},
+        )
+        for row in read_csv(PUBLISHED_CSV).itertuples(index=False)
+    ]
+
+
 def read_published(selection: str) -> PublishedRow:
     """Return the published row named `modality,benchmark,setting`.
 
     Raises:
         UsageError: There is none; the message lists those there are.
     """
-    table = read_csv(PUBLISHED_CSV)
-    for row in table.itertuples(index=False):
-        if f"{row.modality},{row.benchmark},{row.setting}" == selection.replace(" ", ""):
-            means = {name: float(getattr(row, name)) for name in _PUBLISHED_COLUMNS.values()}
-            return PublishedRow(str(row.modality), str(row.benchmark), int(str(row.setting)), means)
-    known = [
-        f"{modality},{benchmark},{{{','.join(map(str, rows['setting']))}}}"
-        for (modality, benchmark), rows in table.groupby(["modality", "benchmark"], sort=False)
-    ]
-    raise UsageError(
-        f"--published takes modality,benchmark,setting of a published row: {'; '.join(known)}.", received=selection
-    )
-
-
-def require_same_rows(results: Sequence[Predictions]) -> None:
-    """Refuse results that are not on the same test images, with the same labels and truth, in the same order.
-
-    Raises:
-        DataError: Names the first difference.
-    """
-    first = results[0]
-    for other in results[1:]:
-        only_first, only_other = set(first.paths) - set(other.paths), set(other.paths) - set(first.paths)
-        if other.names != first.names:
-            problem = f"labels {', '.join(other.names)} against {', '.join(first.names)}"
-        elif only_first or only_other:
-            examples = ", ".join(f"for example {min(paths)}" for paths in (only_first, only_other) if paths)
-            problem = f"{len(only_other)} rows only here, {len(only_first)} only there, {examples}"
-        elif len(other.paths) != len(first.paths):
-            problem = f"{len(other.paths)} rows against {len(first.paths)}"
-        elif other.paths != first.paths:
-            row = next(i for i, paths in enumerate(zip(other.paths, first.paths, strict=True)) if len(set(paths)) > 1)
-            problem = f"another order from line {row + 2} on"
-        elif (other.truth != first.truth).any():
-            problem = f"other truth in line {np.argwhere(other.truth != first.truth)[0][0] + 2}"
-        else:
-            continue
-        raise DataError(
-            f"Results are compared on the same test images alone, and these differ from those of {first.folder}.",
-            received=problem,
-            path=other.folder,
-        )
+    known: dict[str, list[str]] = {}
+    for row in published_rows():
+        place = f"{row.modality},{row.benchmark}"
+        if f"{place},{row.setting}" == selection.replace(" ", ""):
+            return row
+        known.setdefault(place, []).append(str(row.setting))
+    listed = "; ".join(f"{place},{{{','.join(settings)}}}" for place, settings in known.items())
+    raise UsageError(f"--published takes modality,benchmark,setting of a published row: {listed}.", received=selection)
 
 
 @dataclass(frozen=True)
@@ -163,7 +148,7 @@ class Comparison:
         """Published mean of every result, None where there is none."""
         if self.published is None:
             return [None] * len(self.results)
-        columns = [_PUBLISHED_COLUMNS.get(str(result.facts["trained_on"])) for result in self.results]
+        columns = [PUBLISHED_COLUMNS.get(str(result.facts["trained_on"])) for result in self.results]
         return [self.published.means[column] if column else None for column in columns]
 
     @property
@@ -191,7 +176,7 @@ class Comparison:
                 "Not summed up over seeds: results trained on the same differ in more than the seed, or not in it."
             )
         random = [name for name, result in zip(self.names, self.results, strict=True)
-                  if result.facts.get("initialisation") == _RANDOM]  # fmt: skip
+                  if result.facts.get("initialisation") == RANDOM]  # fmt: skip
         if random:
             notes.append(f"Random initialisation (no ImageNet weights): {', '.join(random)}.")
         unfinished = [name for name, result in zip(self.names, self.results, strict=True)

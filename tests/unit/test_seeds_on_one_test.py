@@ -8,7 +8,7 @@ from scipy.stats import norm, ttest_ind
 
 from benchmark.seeds_on_one_test import groups_of_seeds
 from medsynth.classify.evaluation.evaluate import interval, resample_weights
-from medsynth.classify.evaluation.seeds import difference_over_seeds, mean_over_seeds
+from medsynth.classify.evaluation.seeds import combination_over_seeds, difference_over_seeds, mean_over_seeds
 from medsynth.classify.evaluation.statistics import weighted_auroc
 
 NUM_IMAGES, NUM_RESAMPLES = 100, 80
@@ -63,6 +63,27 @@ def test_without_scatter_of_seeds_what_networks_share_remains() -> None:
     difference = difference_over_seeds((values, resampled), (values - 0.1, resampled - 0.1))
     assert difference.value == pytest.approx(0.1)
     assert difference.high - difference.low < 1e-6
+
+
+def test_a_weighted_sum_has_the_interval_of_the_scaled_groups() -> None:
+    rng = np.random.default_rng(0)
+    shared = 0.01 * rng.normal(size=(1, 500))
+    groups = []
+    for mean in (0.9, 0.8, 0.7):
+        values = mean + 0.02 * rng.normal(size=3)
+        groups.append((values, values[:, None] + shared + 0.005 * rng.normal(size=(3, 500))))
+    factors = (0.5, -1.5, 2.0)
+    found = combination_over_seeds([(factor, *group) for factor, group in zip(factors, groups, strict=True)])
+    scaled = [(1.0, factor * values, factor * rows) for factor, (values, rows) in zip(factors, groups, strict=True)]
+    expected = combination_over_seeds(scaled)
+    assert found.low < found.value < found.high
+    np.testing.assert_allclose([found.low, found.high], [expected.low, expected.high], rtol=1e-9)
+    assert found.seed_variance == pytest.approx(
+        sum(np.var(factor * values, ddof=1) / 3 for factor, (values, _) in zip(factors, groups, strict=True))
+    )
+    two = [(1.0, *groups[0]), (-1.0, *groups[1])]
+    difference = difference_over_seeds(groups[0], groups[1])
+    assert combination_over_seeds(two).low == difference.low
 
 
 def test_one_network_adds_its_patients_alone() -> None:
