@@ -1,0 +1,105 @@
+"""What verdict.py writes and says, with gates that are made up."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from benchmark.gates import command
+from benchmark.gates.command import PAGE, REPORT, make_verdict
+from benchmark.gates.inputs import Request, VerdictInputs
+from benchmark.gates.model import Gate, Outcome
+from medsynth.errors import MedsynthError
+from medsynth.files import read_json, write_text
+from medsynth.networks.trained_classifier import BEST_WEIGHTS, TRAIN_FOLDER
+from tests.page_checks import PageCheck
+from tests.verdict_files import write_dataset, write_results
+from tests.verdict_gates import gates
+
+SEEN: list[tuple[VerdictInputs, dict[str, float]]] = []
+
+
+@pytest.fixture
+def request_(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Request:
+    SEEN.clear()
+
+    def judge_as(gate: Gate) -> command.Judge:
+        def judge(inputs: VerdictInputs, thresholds: dict[str, float]) -> Gate:
+            SEEN.append((inputs, thresholds))
+            return gate
+
+        return judge  # type: ignore[return-value]
+
+    monkeypatch.setattr(command, "judges", lambda: {gate.key: judge_as(gate) for gate in gates()})
+    return Request(write_results(tmp_path / "gan", application="cpD-GAN"), write_dataset(tmp_path / "data"))
+
+
+def test_writes_page_and_report_and_says_it_in_a_few_lines(request_: Request) -> None:
+    verdict = make_verdict(request_, command=("python3", "benchmark/verdict.py", "a folder"))
+    out = request_.results_dir / "verdict"
+    assert sorted(path.name for path in out.iterdir()) == [PAGE, REPORT]
+    report = read_json(out / REPORT)
+    assert report["judged"]["application"] == "cpD-GAN"
+    assert report["judged"]["real"]["train"]["num_patients"] == 16
+    assert report["command"] == "python3 benchmark/verdict.py 'a folder'"
+    assert report["versions"]["numpy"]
+    page = (out / PAGE).read_text()
+    assert PageCheck(page).faults == []
+    assert "cpD-GAN" in page
+    lines = verdict.lines()
+    assert [line.split("  ")[0].strip() for line in lines[:3]] == ["utility", "fidelity", "privacy"]
+    assert "fail" in lines[0]
+    assert "insufficient data" in lines[1]
+    assert lines[3].startswith("Not fit to stand in for the real images.")
+    assert len(lines) == 5
+
+
+def test_each_gate_gets_its_own_numbers(request_: Request, tmp_path: Path) -> None:
+    committed = command.read_thresholds()
+    make_verdict(request_)
+    assert [set(thresholds) for _, thresholds in SEEN] == [set(committed[gate.key]) for gate in gates()]
+    changed = {
+        gate: {name: {"value": one.value + 1, "reason": one.reason} for name, one in section.items()}
+        for gate, section in committed.items()
+    }
+    own = tmp_path / "own.yaml"
+    write_text(own, str(changed).replace("'value'", "value").replace("'reason'", "reason"))
+    make_verdict(request_, thresholds_path=own)
+    assert read_json(request_.results_dir / "verdict" / REPORT)["thresholds"]["file"] == str(own)
+    for (_, before), (_, after) in zip(SEEN[:3], SEEN[3:], strict=True):
+        assert after == {name: value + 1 for name, value in before.items()}
+
+
+def test_trains_what_is_missing_before_it_judges(request_: Request, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = request_.data_dir / "classification_results_res_16" / TRAIN_FOLDER / BEST_WEIGHTS
+
+    def train(inputs: VerdictInputs) -> None:
+        assert inputs.extractor is None
+        assert not SEEN
+        weights.parent.mkdir(parents=True)
+        weights.touch()
+
+    monkeypatch.setattr(command, "train_missing", train)
+    make_verdict(request_)
+    assert SEEN.pop()[0].extractor is None
+    SEEN.clear()
+    make_verdict(dataclasses.replace(request_, train=True))
+    extractor = SEEN.pop()[0].extractor
+    assert extractor is not None
+    assert extractor.is_of_domain
+
+
+def test_leaves_real_patients_out_when_asked(request_: Request) -> None:
+    for shows in (True, False):
+        make_verdict(request_, shows_private_pictures=shows)
+        page = (request_.results_dir / "verdict" / PAGE).read_text()
+        assert ("This page shows images of real patients" in page) is shows
+
+
+def test_writes_nothing_where_the_data_cannot_be_judged(request_: Request) -> None:
+    with pytest.raises(MedsynthError, match="no images of 64x64"):
+        make_verdict(dataclasses.replace(request_, resolution=64))
+    with pytest.raises(MedsynthError, match="--filter trains a classifier for each filter"):
+        make_verdict(dataclasses.replace(request_, filter=True))
+    assert not (request_.results_dir / "verdict").exists()
+    assert gates()[0].outcome is Outcome.FAIL
