@@ -6,6 +6,9 @@ A grid that is killed with -9 cannot stop its commands; they would go on, and th
 taken. So each command is started by this process, which waits for the end of its own standard input: that is closed
 when the grid ends, whatever the reason. A line on it means: stop the command gently (SIGTERM). While it runs it holds
 a lock, on which the command's next start waits.
+
+What wants it may kill its children as it ends (a worker of Ray does), which would leave the command without anyone to
+end it. So the process that holds the leash is a grandchild; the child between only hands on its exit status.
 """
 
 import contextlib
@@ -32,6 +35,16 @@ def main(lock: str, command: list[str]) -> int:
     return code if code >= 0 else 128 - code
 
 
+def _as_grandchild() -> None:
+    """Go on in a process of its own session; this one waits for that one's end and ends with its status."""
+    child = os.fork()
+    if child:
+        _, status = os.waitpid(child, 0)
+        code = os.waitstatus_to_exitcode(status)
+        os._exit(code if code >= 0 else 128 - code)
+    os.setsid()
+
+
 def _watch(process: "subprocess.Popen[bytes]") -> None:
     # Unbuffered: another thread's end would otherwise wait for this one's lock at exit.
     if os.read(0, 1):
@@ -50,4 +63,5 @@ if __name__ == "__main__":
     for number in (signal.SIGINT, signal.SIGTERM):
         # The grid decides, over standard input. No SIG_IGN: the command would inherit it.
         signal.signal(number, lambda *_: None)
+    _as_grandchild()
     sys.exit(main(sys.argv[1], sys.argv[2:]))

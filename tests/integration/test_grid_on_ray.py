@@ -4,7 +4,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,22 @@ from medsynth.errors import DependencyError
 from tests.grid_graph import diamond, product_of, run_graph
 
 ray = pytest.importorskip("ray", reason="the extra `cluster` is not installed")
+
+
+def _processes(grid_dir: Path, *names: str) -> list[int]:
+    """Return the processes of stages whose commands have begun."""
+    texts = [path.read_text() for name in names for path in (grid_dir / "stages" / name).glob("*/pid.txt")]
+    return [int(text) for text in texts if text]
+
+
+def _are_alive(processes: list[int]) -> bool:
+    return all(Path(f"/proc/{number}").exists() for number in processes)
+
+
+def _wait_until(holds: Callable[[], bool], end: float) -> bool:
+    while not (held := holds()) and time.monotonic() < end:
+        time.sleep(0.05)
+    return held
 
 
 @pytest.fixture
@@ -39,17 +55,16 @@ def test_the_grid_ends_complete_when_a_worker_is_killed(cluster: Any, tmp_path: 
     killed: list[str] = []
 
     def kill_one() -> None:
-        end = time.monotonic() + 120
-        folders: list[Path] = []
-        while len(folders) < 2 and time.monotonic() < end:
-            folders = [
-                path.parent for name in ("left", "right") for path in (tmp_path / "stages" / name).glob("*/pid.txt")
-            ]
-            time.sleep(0.1)
-        if len(folders) == 2:
-            cluster.remove_node(nodes[0], allow_graceful=False)
-            killed.append("node")
-        go.write_text("go")
+        end = time.monotonic() + 240
+        try:
+            if _wait_until(lambda: len(_processes(tmp_path, "left", "right")) == 2, end):
+                processes = _processes(tmp_path, "left", "right")
+                cluster.remove_node(nodes[0], allow_graceful=False)
+                killed.append("node")
+                # The lost machine's command ends a moment after it; with its input there, it would end whole before.
+                _wait_until(lambda: not _are_alive(processes), end)
+        finally:
+            go.write_text("go")
 
     thread = threading.Thread(target=kill_one)
     thread.start()

@@ -1,5 +1,6 @@
 """Stages of a grid: run once, again only when what they are made from changes, whatever is killed in between."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -122,10 +123,14 @@ def wait_for(path: Path, seconds: float = 60) -> None:
 
 def is_running(process_id: int) -> bool:
     try:
-        os.kill(process_id, 0)
-    except ProcessLookupError:
+        return "Z" not in Path(f"/proc/{process_id}/stat").read_text().split()[2]
+    except (FileNotFoundError, ProcessLookupError):
         return False
-    return "Z" not in Path(f"/proc/{process_id}/stat").read_text().split()[2]
+
+
+def children_of(process_id: int) -> list[int]:
+    tasks = Path(f"/proc/{process_id}/task").glob("*/children")
+    return [int(number) for task in tasks for number in task.read_text().split()]
 
 
 def start_driver(grid_dir: Path) -> "subprocess.Popen[bytes]":
@@ -139,8 +144,14 @@ def start_driver(grid_dir: Path) -> "subprocess.Popen[bytes]":
     )
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_grid_that_is_killed_takes_its_commands_along_and_goes_on(tmp_path: Path, number: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("number", "has_children_killed"),
+    [(signal.SIGKILL, False), (signal.SIGKILL, True), (signal.SIGTERM, False)],
+    ids=["killed", "killed with its children, as Ray does", "stopped"],
+)
+def test_a_grid_that_is_killed_takes_its_commands_along_and_goes_on(
+    tmp_path: Path, number: signal.Signals, has_children_killed: bool
+) -> None:
     driver = start_driver(tmp_path)
     wait_for(tmp_path / "events.jsonl")
     end = time.monotonic() + 60
@@ -150,7 +161,12 @@ def test_a_grid_that_is_killed_takes_its_commands_along_and_goes_on(tmp_path: Pa
     wait_for(folder / "pid.txt")
     child = int((folder / "pid.txt").read_text())
     assert is_running(child)
+    children = children_of(driver.pid)
+    assert children
     driver.send_signal(number)
+    for process_id in children if has_children_killed else ():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process_id, signal.SIGKILL)
     driver.wait(60)
     assert driver.returncode != 0
     end = time.monotonic() + 20
