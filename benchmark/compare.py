@@ -18,21 +18,7 @@ from pathlib import Path
 
 from medsynth import app
 
-
-def _resamples(text: str) -> int:
-    if not text.isdigit() or int(text) < 100:
-        raise argparse.ArgumentTypeError(f"a number from 100 was expected. Received: {text!r}")
-    return int(text)
-
-
-def _margin(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 < value < 0.5:
-        raise argparse.ArgumentTypeError(f"a difference of AUROC between 0 and 0.5 was expected. Received: {text!r}")
-    return value
+_margin = app.number_between(0, 0.5, "a difference of AUROC")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -43,7 +29,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--published", metavar="ROW", help="published row to show, such as chest,classes,20")
     parser.add_argument("--margin", type=_margin, help="grid: what a size that suffices may lose (default: 0.01 AUROC)")
     parser.add_argument("--gap-margin", type=_margin, help="grid: what a GAN may lose to real (default: 0.05 AUROC)")
-    parser.add_argument("--resamples", type=_resamples, default=1000, help="of the bootstrap (default: 1000)")
+    parser.add_argument(
+        "--resamples", type=app.whole_number_from(100), default=1000, help="of the bootstrap (default: 1000)"
+    )
     parser.add_argument("--seed", type=app.non_negative_seed, default=0, help="of the bootstrap (default: 0)")
     return parser
 

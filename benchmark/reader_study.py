@@ -12,21 +12,7 @@ from pathlib import Path
 
 from medsynth import app
 
-
-def _number(text: str) -> int:
-    if not text.isdigit() or int(text) < 2:
-        raise argparse.ArgumentTypeError(f"a number from 2 was expected. Received: {text!r}")
-    return int(text)
-
-
-def _share(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"a number above 0 and below 1 was expected. Received: {text!r}")
-    return value
+_share = app.number_between(0, 1)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -37,7 +23,7 @@ def build_parser() -> argparse.ArgumentParser:
     create.add_argument("data_dir", type=Path, help="real images: a dataset made by build_dataset, or pictures")
     create.add_argument("results_dir", type=Path, help="synthetic images: a GAN's results with inference/, or pictures")
     create.add_argument("out_dir", type=Path, help="a new folder")
-    create.add_argument("--num", type=_number, default=50, help="images in all (default: 50)")
+    create.add_argument("--num", type=app.whole_number_from(2), default=50, help="images in all (default: 50)")
     create.add_argument("--share-real", type=_share, default=0.5, help="share of real ones (default: 0.5)")
     create.add_argument("--split", choices=("train", "valid", "test"), default="test", help="default: test")
     create.add_argument(

@@ -8,6 +8,7 @@ from pathlib import Path
 from medsynth.errors import MedsynthError
 
 ROOT = Path(__file__).resolve().parents[1]
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 
 
 class StepFailedError(MedsynthError):
@@ -44,3 +45,8 @@ def run_step(step: Step) -> None:
             "goes on from here.",
             received=f"exit code {code} of {script}",
         )
+
+
+def thread_limits(num_threads: int) -> dict[str, str]:
+    """Return variables that keep a command to so many threads."""
+    return dict.fromkeys(_THREAD_VARIABLES, str(num_threads))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmark.steps import ROOT, StepFailedError
+from benchmark.steps import ROOT, StepFailedError, thread_limits
 from benchmark.variant_report import Outcome, Variant, draw_samples, draw_values, results_csv, table_text
 from medsynth.errors import DataError, UsageError
 from medsynth.files import make_folder, read_json, write_json, write_text
@@ -122,9 +122,7 @@ def compare_variants(request: Request) -> str:
 class _Session:
     def __init__(self, request: Request) -> None:
         self.request = request
-        num_threads = str(max(available_cpus() // request.num_jobs, 1))
-        names = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
-        self._environment = {**os.environ, **dict.fromkeys(names, num_threads)}
+        self._environment = {**os.environ, **thread_limits(max(available_cpus() // request.num_jobs, 1))}
         self._running: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
 

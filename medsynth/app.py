@@ -75,6 +75,34 @@ def non_negative_seed(text: str) -> int:
     return value
 
 
+def whole_number_from(least: int) -> Callable[[str], int]:
+    """Return an argparse type: a whole number of at least so much."""
+
+    def convert(text: str) -> int:
+        if not text.isdigit() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"a number from {least} was expected. Received: {text!r}")
+        return int(text)
+
+    return convert
+
+
+def number_between(above: float, below: float, what: str = "a number") -> Callable[[str], float]:
+    """Return an argparse type: a number above and below these; `what` names it in the message."""
+
+    def convert(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = above
+        if not above < value < below:
+            raise argparse.ArgumentTypeError(
+                f"{what} above {above:g} and below {below:g} was expected. Received: {text!r}"
+            )
+        return value
+
+    return convert
+
+
 def power_of_two(text: str) -> int:
     """Parse an image resolution: a power of two from 4 to 4096."""
     try:

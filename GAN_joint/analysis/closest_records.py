@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 
 from GAN_joint.analysis.tables import Floats, Table, encode_tables
-from medsynth.classify.evaluation.evaluate import Interval, interval
-from medsynth.classify.neighbours.memorisation import MINIMUM_HELD_OUT, compare, proportion
+from medsynth.classify.evaluation.evaluate import Interval, interval, proportion
+from medsynth.classify.neighbours.memorisation import MINIMUM_HELD_OUT, compare
 from medsynth.parallel import available_cpus
 from medsynth.progress import Progress
 

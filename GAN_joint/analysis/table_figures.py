@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from GAN_joint.analysis.tables import BINARY, CATEGORY, NUMBER, TARGET, Floats, Table, encode_tables, shown_codes
-from medsynth.classify.neighbours.memorisation import proportion
+from medsynth.classify.evaluation.evaluate import proportion
 from medsynth.data.wording import counted
 from medsynth.report.canvas import new_figure, save_png
 from medsynth.report.figures import COLOURS

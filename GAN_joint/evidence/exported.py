@@ -18,9 +18,9 @@ from GAN_joint.paired_data import PairedRows, read_paired_rows
 from GAN_joint.synthetic import SyntheticSet
 from medsynth.data.labels import LabelTable, record_order, write_label_table, write_patients
 from medsynth.data.text_table import read_text_table
-from medsynth.data.tfrecords import write_split
+from medsynth.data.tfrecords import atomic_split, write_split
 from medsynth.errors import UsageError
-from medsynth.files import atomic_path, make_folder, write_array, write_json
+from medsynth.files import make_folder, write_array, write_json
 from medsynth.runs import RunFolder, require_own_folder
 
 PAIRS_JSON, ROWS_NAME, DONE_NAME = "pairs.json", "rows.npy", "_export-done.txt"
@@ -84,17 +84,12 @@ def _joined(one: Pairs, other: Pairs) -> Pairs:
 def _write_split(target: Path, pairs: Pairs, names: tuple[str, ...], groups: np.ndarray | None) -> None:
     order = record_order(len(pairs))
     no_labels = np.zeros((len(pairs), 0), np.float32)
-    with atomic_path(target) as partial:
-        # Files of a split bear its name, so it is written below a folder of its own.
-        folder = partial / target.name
+    with atomic_split(target) as folder:
         write_split(folder, pairs.images[order], no_labels, pairs.images.shape[1].bit_length() - 1)
         write_label_table(folder, LabelTable(names, (), no_labels))
         write_array(folder / ROWS_NAME, pairs.rows)
         if groups is not None:
             write_patients(folder, [f"{group:06d}" for group in groups])
-        for entry in sorted(folder.iterdir()):
-            entry.rename(partial / entry.name)
-        folder.rmdir()
 
 
 def _description(paired: PairedRows, synthetic: SyntheticSet, evidence: Evidence) -> dict[str, Any]:

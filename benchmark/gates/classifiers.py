@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.gates.augmented import augmented_digest, augmented_dir, write_augmented
-from benchmark.gates.inputs import OUT_FOLDER, VerdictInputs
+from benchmark.gates.inputs import VerdictInputs
 from benchmark.steps import ROOT, Step, run_step
 from medsynth.classify.evaluation.predictions import PREDICTIONS, RESULTS
 from medsynth.classify.experiment import fake_results_folder, real_results_folder
@@ -120,16 +120,8 @@ def commands_for(inputs: VerdictInputs, missing: list[Classifier]) -> tuple[str,
         if step is classifier.test or not step.result.is_file()
     ]
     if any(classifier.key == BOTH for classifier in missing):
-        lines.append(_verdict_command(inputs))
+        lines.append(f"{inputs.command} --train")
     return tuple(lines)
-
-
-def _verdict_command(inputs: VerdictInputs) -> str:
-    """Return the command that joins real and synthetic images and trains whatever is missing."""
-    default = inputs.results_dir / OUT_FOLDER
-    out = () if inputs.out_dir == default else ("--out", str(inputs.out_dir))
-    places = (str(inputs.results_dir), str(inputs.data_dir), str(inputs.resolution))
-    return shlex.join(["python3", "benchmark/verdict.py", *places, *out, "--train"])
 
 
 def _shown(argument: str | Path) -> str:

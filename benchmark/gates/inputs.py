@@ -4,6 +4,7 @@ Every gate reads the same two datasets, in the form of build_dataset: `real_spli
 learnt from, `held_out_splits` real ones of other patients, `synthetic_split("train")` and its like synthetic ones.
 """
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -128,6 +129,13 @@ class VerdictInputs:
     filter: bool = False
     seed: int = 0
     notes: tuple[str, ...] = field(default_factory=tuple)
+
+    @property
+    def command(self) -> str:
+        """The command that made this verdict, without its options but --out, for a shell."""
+        out = () if self.out_dir == self.results_dir / OUT_FOLDER else ("--out", str(self.out_dir))
+        places = (str(self.results_dir), str(self.data_dir), str(self.resolution))
+        return shlex.join(["python3", "benchmark/verdict.py", *places, *out])
 
     @property
     def held_out_splits(self) -> tuple[Path, ...]:

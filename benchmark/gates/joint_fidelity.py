@@ -5,13 +5,12 @@ in place of as many synthetic ones. Images are judged as those of the other GANs
 """
 
 import math
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from benchmark.gates.fidelity import KEY, judge_fidelity
-from benchmark.gates.inputs import OUT_FOLDER, VerdictInputs
+from benchmark.gates.inputs import VerdictInputs
 from benchmark.gates.joint_inputs import ANALYSIS, METRICS_JSON, of_pairs
 from benchmark.gates.model import Gate, Measure, Outcome, combine, decide
 from medsynth.data.wording import listed
@@ -72,7 +71,7 @@ def judge_joint_fidelity(inputs: VerdictInputs, thresholds: Mapping[str, float])
     ]
     commands = tuple(images.commands)
     if inputs.extractor is None:
-        commands = (_command_with_features(inputs),)
+        commands = (f"{inputs.command} --features NAME --weights PATH",)
     if not any(one.outcome is not None for one in images.measures):
         measures.append(_open_images(_NO_FEATURES if inputs.extractor is None else images.reason))
     outcome = combine(measures)
@@ -159,12 +158,6 @@ def _detection(metric: str, name: str, score: Mapping[str, Any], threshold: floa
 def _open_images(reason: str) -> Measure:
     return Measure("images", "images by features of a network", None, None, None, 0, "images of each set",
                    outcome=Outcome.INSUFFICIENT, reason=reason)  # fmt: skip
-
-
-def _command_with_features(inputs: VerdictInputs) -> str:
-    out = () if inputs.out_dir == inputs.results_dir / OUT_FOLDER else ("--out", str(inputs.out_dir))
-    places = (str(inputs.results_dir), str(inputs.data_dir), str(inputs.resolution), *out)
-    return f"{shlex.join(['python3', 'benchmark/verdict.py', *places])} --features NAME --weights PATH"
 
 
 def _reason(outcome: Outcome, measures: Sequence[Measure]) -> str:

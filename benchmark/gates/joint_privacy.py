@@ -23,7 +23,7 @@ from benchmark.gates.joint_spaces import (
     usual_distance,
 )
 from benchmark.gates.model import Gate, Measure, Outcome, combine
-from benchmark.gates.privacy import judge_evidence, judge_privacy, reason_for
+from benchmark.gates.privacy import copies_outcome, judge_evidence, judge_privacy, reason_for
 from benchmark.gates.privacy_evidence import (
     NUM_PLANTED,
     Evidence,
@@ -33,7 +33,7 @@ from benchmark.gates.privacy_evidence import (
     read_data,
     space_extractors,
 )
-from medsynth.classify.neighbours.memorisation import proportion
+from medsynth.classify.evaluation.evaluate import proportion
 from medsynth.classify.neighbours.training_images import computed_features
 from medsynth.data.alterations import jpeg
 from medsynth.data.tfrecords import Images, RecordFile
@@ -87,7 +87,7 @@ def judge_joint_privacy(inputs: VerdictInputs, thresholds: Mapping[str, float]) 
     for name, one in evidence.items():
         found = judge_evidence(one, thresholds, data.num_held_out_patients)
         if name == ROWS:
-            found.insert(0, _copies(one))
+            found.insert(0, _copies(one, thresholds))
             found = _without_blind_search(found, one)
         measures += [_under_heading(measure, name) for measure in found]
     outcome = combine(measures)
@@ -185,12 +185,12 @@ def _with_column_of_another(rows: Rows, train: Rows, columns: Sequence[TableColu
     return changed
 
 
-def _copies(evidence: Evidence) -> Measure:
+def _copies(evidence: Evidence, thresholds: Mapping[str, float]) -> Measure:
     """Return the share of synthetic rows that equal a training row; held-out rows say how many do by chance."""
     copies, controls = (exact_copies(one.distances) for one in (evidence.found, evidence.held_out_found))
     limit = proportion(int(controls.sum()), len(controls)).high
     share = proportion(int(copies.sum()), len(copies))
-    outcome = Outcome.FAIL if share.low > limit else Outcome.PASS
+    outcome = copies_outcome(share, limit, int(controls.sum()), thresholds)
     reason = (
         f"{int(copies.sum()):,} of {len(copies):,} synthetic rows, {int(controls.sum()):,} of {len(controls):,} "
         "held-out ones, the upper end of whose interval is the limit."

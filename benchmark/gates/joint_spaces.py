@@ -16,8 +16,9 @@ import numpy.typing as npt
 
 from benchmark.gates.joint_inputs import Rows, TableColumn
 from benchmark.gates.privacy_evidence import Evidence, attacked_space
+from medsynth.classify.evaluation.evaluate import proportion
 from medsynth.classify.neighbours.candidates import BothSides, Features
-from medsynth.classify.neighbours.memorisation import Floats, Numbers, compare, false_alarms, proportion, ratios
+from medsynth.classify.neighbours.memorisation import Floats, Numbers, compare, false_alarms, ratios
 from medsynth.classify.neighbours.planted_copies import Detection
 from medsynth.classify.neighbours.search import nearest_neighbours, nearest_of_either
 from medsynth.classify.neighbours.training_images import Found

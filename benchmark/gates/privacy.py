@@ -26,9 +26,9 @@ from benchmark.gates.privacy_evidence import (
     read_data,
 )
 from benchmark.gates.privacy_pictures import draw_pictures
-from medsynth.classify.evaluation.evaluate import Interval
+from medsynth.classify.evaluation.evaluate import Interval, proportion
 from medsynth.classify.neighbours.membership import CONTROLS_FOR_LEVEL, Attack, Rate
-from medsynth.classify.neighbours.memorisation import Comparison, proportion
+from medsynth.classify.neighbours.memorisation import Comparison
 from medsynth.data.wording import counted, listed
 
 KEY = "privacy"
@@ -177,12 +177,28 @@ def _near_copies(evidence: Evidence, thresholds: Mapping[str, float]) -> list[Me
         f"{copies:,} of {num:,} synthetic images, {controls:,} of {num_controls:,} held-out ones; chance of as many "
         f"false alarms: {chance:.2g}. Any one of them is worth a look."
     )
-    outcome = Outcome.FAIL if share.low > rate else Outcome.PASS
-    if outcome is Outcome.PASS and copies and not controls and share.high > rate:
-        outcome = Outcome.INSUFFICIENT  # no held-out image was taken for a copy, and some of these were
+    outcome = copies_outcome(share, rate, controls, thresholds)
     title = "synthetic images that are copies of a training image by their pixels"
     return [Measure("near_copies", title, share.value, share.low, share.high, num, IMAGES,
                     rate, "at most", outcome, reason)]  # fmt: skip
+
+
+def copies_outcome(share: Interval, limit: float, num_controls: int, thresholds: Mapping[str, float]) -> Outcome:
+    """Return what a share of copies says: it fails where even its lower end exceeds the limit.
+
+    Where some were found, none among the held-out cases, and no more than false alarms cannot be shown either, it is
+    open: a limit that is high only since held-out cases are few excuses nothing.
+
+    Args:
+        share: Of the synthetic cases that are copies.
+        limit: The share that happens by chance, at most.
+        num_controls: Held-out cases that were taken for copies.
+        thresholds: The section `privacy`.
+    """
+    if share.low > limit:
+        return Outcome.FAIL
+    is_open = share.value > 0 and not num_controls and share.high > thresholds["near_copy_rate"]
+    return Outcome.INSUFFICIENT if is_open else Outcome.PASS
 
 
 def _attack(space: Space, thresholds: Mapping[str, float], num: int) -> list[Measure]:

@@ -9,10 +9,10 @@ from PIL import Image
 
 from benchmark.steps import Step, run_step
 from medsynth.data.labels import LabelTable, record_order, write_label_table
-from medsynth.data.tfrecords import Images, write_split
+from medsynth.data.tfrecords import Images, atomic_split, write_split
 from medsynth.data.wording import counted
 from medsynth.errors import DataError
-from medsynth.files import atomic_path, make_folder, read_json, write_json
+from medsynth.files import make_folder, read_json, write_json
 from medsynth.runs import CONFIG_NAME
 
 DCGAN = "DCGAN"
@@ -71,14 +71,9 @@ def make_unlabelled_splits(
 def _write_split(target: Path, files: list[Path], resolution: int) -> None:
     order = record_order(len(files))
     no_labels = np.zeros((len(files), 0), np.float32)
-    with atomic_path(target) as partial:
-        # Files of a split bear its name, so it is written below a folder of its own.
-        folder = partial / target.name
+    with atomic_split(target) as folder:
         write_split(folder, _read_images(files, order, resolution), no_labels, resolution.bit_length() - 1)
         write_label_table(folder, LabelTable(tuple(map(str, files)), (), no_labels))
-        for entry in sorted(folder.iterdir()):
-            entry.rename(partial / entry.name)
-        folder.rmdir()
 
 
 def _read_images(files: list[Path], order: npt.NDArray[np.int64], resolution: int) -> Iterator[Images]:

@@ -13,8 +13,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from benchmark.chain import ROOT
 from benchmark.grid.stages import RAW, In, Stage
+from benchmark.steps import ROOT
 from medsynth.errors import DataError
 from medsynth.files import read_json, sha256_of, write_json
 

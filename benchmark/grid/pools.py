@@ -8,14 +8,13 @@ import subprocess
 import threading
 from typing import IO, Any, Protocol
 
-from benchmark.chain import ROOT
 from benchmark.grid.keys import Record
 from benchmark.grid.stages import Stage
 from benchmark.grid.work import Failure, Task, run_task
+from benchmark.steps import ROOT, thread_limits
 from medsynth.errors import DependencyError, UsageError
 from medsynth.parallel import available_cpus
 
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 _RETRIES = 3
 _SECONDS_TO_ANSWER = 10
 
@@ -41,11 +40,6 @@ class Pool(Protocol):
 
     def stop(self) -> None:
         """Stop what runs, gently where that is possible."""
-
-
-def thread_limits(num_threads: int) -> dict[str, str]:
-    """Return variables that keep a command to so many threads."""
-    return dict.fromkeys(_THREAD_VARIABLES, str(num_threads))
 
 
 def visible_gpus() -> list[str]:

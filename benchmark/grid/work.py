@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
 
-from benchmark.chain import ROOT
 from benchmark.grid.keys import Key, Record, describe_products
 from benchmark.grid.stages import CODE, In, Stage
+from benchmark.steps import ROOT
 from medsynth.errors import MedsynthError
 from medsynth.files import make_folder
 

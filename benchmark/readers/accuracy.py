@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import beta, binomtest
+from scipy.stats import binomtest
 from scipy.stats import t as student_t
 
-from medsynth.classify.evaluation.evaluate import Interval
+from medsynth.classify.evaluation.evaluate import Interval, proportion
 from medsynth.classify.evaluation.statistics import weighted_auroc
 from medsynth.metrics.intervals import CONFIDENCE
 
@@ -45,20 +45,6 @@ class Skill:
     share_called_real: float
 
 
-def exact_interval(num_correct: float, num: float) -> Interval:
-    """Return a share with its exact 95 % interval.
-
-    Numbers need not be whole, so that an effective sample size may be given.
-
-    Source: Clopper and Pearson 1934, doi:10.1093/biomet/26.4.404, by quantiles of the beta distribution.
-    """
-    if num <= 0:
-        return Interval(float("nan"))
-    low = float(beta.ppf(_TAIL, num_correct, num - num_correct + 1)) if num_correct > 0 else 0.0
-    high = float(beta.ppf(1 - _TAIL, num_correct + 1, num - num_correct)) if num_correct < num else 1.0
-    return Interval(num_correct / num, low, high)
-
-
 def reader_skill(is_real: Marks, called_real: Floats, confidence: Floats, weights: Floats) -> Skill:
     """Measure one reader.
 
@@ -72,13 +58,13 @@ def reader_skill(is_real: Marks, called_real: Floats, confidence: Floats, weight
     correct = answered & (called_real == is_real)
     num, num_correct = int(answered.sum()), int(correct.sum())
     real, synthetic = (
-        exact_interval(int((correct & kind).sum()), int((answered & kind).sum())) for kind in (is_real, ~is_real)
+        proportion(int((correct & kind).sum()), int((answered & kind).sum())) for kind in (is_real, ~is_real)
     )
     chance = blind_accuracy(is_real, called_real[None])
     return Skill(
         num=num,
         num_correct=num_correct,
-        accuracy=exact_interval(num_correct, num),
+        accuracy=proportion(num_correct, num),
         sensitivity=real,
         specificity=synthetic,
         auc=_auc(is_real, called_real, confidence, weights),
@@ -178,7 +164,7 @@ def pooled_interval(correct: Floats, is_real: Marks) -> Interval:
         # As published: the variance is an estimate, too.
         quantiles = student_t.ppf(1 - _TAIL, [max(num - 1, 1), freedom])
         effective *= float(quantiles[0] / quantiles[1]) ** 2
-    interval = exact_interval(share * effective, effective)
+    interval = proportion(share * effective, effective)
     return Interval(share, interval.low, interval.high)
 
 

@@ -27,12 +27,12 @@ from medsynth.data.tfrecords import (
     Images,
     RecordFile,
     RecordWriter,
+    atomic_split,
     available_resolutions,
     record_path,
     write_labels,
 )
 from medsynth.errors import DataError
-from medsynth.files import atomic_path, make_folder, remove_leftovers
 from medsynth.progress import Progress
 
 Numbers = npt.NDArray[np.int64]
@@ -152,9 +152,7 @@ def _write(target: Path, sources: Sequence[_Source]) -> None:
     )
     order = record_order(len(table.paths))
     progress = Progress(f"write {target.parent.name}/{target.name}", len(levels) * len(order), "images")
-    remove_leftovers(target)
-    with atomic_path(target) as temporary:
-        folder = make_folder(temporary / target.name)  # files bear the name of their folder
+    with atomic_split(target) as folder:
         for level in levels:
             _write_level(record_path(folder, level), _opened(sources, level), sources, order, progress)
         write_labels(folder, table.values[order])
@@ -162,9 +160,6 @@ def _write(target: Path, sources: Sequence[_Source]) -> None:
         patients = [source.patients for source in sources]
         if None not in patients:
             write_patients(folder, [name for names in patients for name in names or ()])
-        for file in folder.iterdir():
-            file.replace(temporary / file.name)
-        folder.rmdir()
     progress.close()
 
 

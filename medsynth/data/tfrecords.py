@@ -12,6 +12,7 @@ https://www.tensorflow.org/tutorials/load_data/tfrecord (format) and
 https://protobuf.dev/programming-guides/encoding (message).
 """
 
+import contextlib
 import functools
 import hashlib
 import mmap
@@ -26,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medsynth.errors import DataError
-from medsynth.files import atomic_path, make_folder, write_array
+from medsynth.files import atomic_path, make_folder, remove_leftovers, write_array
 
 Images = npt.NDArray[np.uint8]
 
@@ -355,6 +356,24 @@ def write_split(
         for image in images:
             writer.write(np.rint(image).clip(0, 255).astype(np.uint8))
     write_labels(split_folder, labels)
+
+
+@contextlib.contextmanager
+def atomic_split(target: Path) -> Iterator[Path]:
+    """Yield a folder for a split's files; on success it becomes `target`, on failure it vanishes.
+
+    It bears the split's name, as its files do. What killed processes left of earlier attempts is removed.
+
+    Raises:
+        RunFolderError: No space, no permission or a read-only disk.
+    """
+    remove_leftovers(target)
+    with atomic_path(target) as partial:
+        folder = make_folder(partial / target.name)
+        yield folder
+        for file in sorted(folder.iterdir()):
+            file.replace(partial / file.name)
+        folder.rmdir()
 
 
 def available_resolutions(split_folder: Path) -> list[int]:

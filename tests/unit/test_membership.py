@@ -13,10 +13,10 @@ from medsynth.classify.neighbours.membership import (
     Scored,
     bootstrapped_auc,
     calibrated,
-    halves,
     independent_number,
     measure_attack,
 )
+from medsynth.classify.neighbours.memorisation import halves
 from medsynth.classify.neighbours.pixel_features import pixel_extractor
 from medsynth.data.alterations import resized
 from medsynth.data.tfrecords import RecordFile, RecordWriter

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from sklearn.neighbors import NearestNeighbors
 
+from medsynth.classify.evaluation.evaluate import proportion
 from medsynth.classify.neighbours import pixel_copies, planted_copies, search
 from medsynth.classify.neighbours.memorisation import (
     PixelCounts,
     compare,
     false_alarms,
-    proportion,
     ratios,
     threshold_of,
     verdict,

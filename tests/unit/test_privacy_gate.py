@@ -10,12 +10,11 @@ import pytest
 from benchmark.gates import filtering, privacy
 from benchmark.gates.inputs import Request, VerdictInputs, read_inputs
 from benchmark.gates.model import Measure, Outcome, combine
-from benchmark.gates.privacy import MUST_FIND, PASSED, judge_evidence, judge_privacy
+from benchmark.gates.privacy import MUST_FIND, PASSED, copies_outcome, judge_evidence, judge_privacy
 from benchmark.gates.privacy_evidence import Evidence, gather, read_data, synthetic_values
 from benchmark.gates.thresholds import load_thresholds
 from benchmark.steps import Step
-from medsynth.classify.evaluation.evaluate import Interval
-from medsynth.classify.neighbours.memorisation import proportion
+from medsynth.classify.evaluation.evaluate import Interval, proportion
 from medsynth.data.alterations import resized
 from medsynth.data.labels import LabelTable, read_label_table, record_order, write_label_table, write_patients
 from medsynth.data.pyramid import open_records
@@ -176,6 +175,22 @@ def test_near_copies_among_held_out_images_excuse_as_many(evidence):
     for controls, outcome in ((evidence.held_out_copies, Outcome.FAIL), (held_out, Outcome.PASS)):
         changed = dataclasses.replace(evidence, copies=synthetic, held_out_copies=controls)
         assert by_key(judge_evidence(changed, THRESHOLDS, NUM_HELD_OUT))["near_copies"].outcome is outcome
+
+
+@pytest.mark.parametrize(
+    ("copies", "num", "controls", "num_controls", "outcome"),
+    [
+        (0, 500, 0, 30, Outcome.PASS),
+        (5, 1000, 0, 30, Outcome.INSUFFICIENT),  # so few held-out cases would excuse one in ten
+        (5, 1000, 1, 200, Outcome.PASS),
+        (200, 1000, 0, 30, Outcome.FAIL),
+    ],
+)
+def test_ignorance_of_chance_excuses_no_copies(
+    copies: int, num: int, controls: int, num_controls: int, outcome: Outcome
+) -> None:
+    limit = proportion(controls, num_controls).high
+    assert copies_outcome(proportion(copies, num), limit, controls, THRESHOLDS) is outcome
 
 
 def test_values_of_a_split_are_found_in_those_of_all(new, evidence):

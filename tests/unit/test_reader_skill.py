@@ -5,7 +5,6 @@ from sklearn.metrics import cohen_kappa_score
 
 from benchmark.readers.accuracy import (
     blind_accuracy,
-    exact_interval,
     holm,
     pooled_interval,
     pooled_skill,
@@ -14,6 +13,7 @@ from benchmark.readers.accuracy import (
 )
 from benchmark.readers.agreement import cohen_kappa, fleiss_kappa, kappa_estimate
 from benchmark.readers.conclusion import conclude, conclude_readers
+from medsynth.classify.evaluation.evaluate import proportion
 
 Floats = npt.NDArray[np.float64]
 NUM = 60
@@ -34,14 +34,14 @@ def answers(generator: np.random.Generator, right: npt.ArrayLike, num_readers: i
     ("num_correct", "num", "low", "high"),
     [(0, 10, 0.0, 0.308497), (7, 20, 0.153909, 0.592189), (20, 20, 0.831567, 1.0), (33, 50, 0.512348, 0.787945)],
 )
-def test_exact_interval(num_correct: int, num: int, low: float, high: float) -> None:
-    found = exact_interval(num_correct, num)
+def test_proportion(num_correct: int, num: int, low: float, high: float) -> None:
+    found = proportion(num_correct, num)
     assert found.value == num_correct / num
     assert (found.low, found.high) == pytest.approx((low, high), abs=1e-6)
 
 
 def test_exact_interval_of_nothing_is_undefined() -> None:
-    assert np.isnan(exact_interval(0, 0).value)
+    assert np.isnan(proportion(0, 0).value)
 
 
 def test_holm_is_as_recorded_from_statsmodels() -> None:
@@ -123,7 +123,7 @@ def test_the_pooled_interval_covers_where_some_images_are_easier_than_others(ski
         called = answers(generator, easiness, num_readers)
         found = pooled_skill(IS_REAL, called).accuracy
         covered += found.low <= skill <= found.high
-        plain = exact_interval(int((called == IS_REAL).sum()), called.size)
+        plain = proportion(int((called == IS_REAL).sum()), called.size)
         naive += plain.low <= skill <= plain.high
     assert naive / trials < 0.93, "the premise: answers to one image are alike, and counting them as apart is wrong"
     assert covered / trials >= 0.95 - 2.5 * np.sqrt(0.05 * 0.95 / trials)
@@ -138,7 +138,7 @@ def test_the_pooled_interval_of_readers_who_all_say_the_same_is_that_of_one() ->
     assert together.value == alone.value
     assert (together.low, together.high) == pytest.approx((alone.low, alone.high), abs=0.02)
     perfect = pooled_interval(np.ones((5, NUM)), IS_REAL)
-    assert (perfect.low, perfect.high) == pytest.approx((exact_interval(NUM, NUM).low, 1))
+    assert (perfect.low, perfect.high) == pytest.approx((proportion(NUM, NUM).low, 1))
 
 
 def test_sensitivity_specificity_and_missing_answers() -> None:

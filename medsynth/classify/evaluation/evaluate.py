@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import beta
 
 from medsynth.classify.evaluation.calibration import ece_by_chance, weighted_ece
 from medsynth.classify.evaluation.statistics import (
@@ -125,6 +126,21 @@ def interval(value: float, resampled: Floats) -> Interval:
         return Interval(float(value))
     low, high = np.quantile(defined, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Interval(float(value), float(low), float(high), len(defined))
+
+
+def proportion(num_hits: float, num: float) -> Interval:
+    """Return a share with its exact 95 % interval; undefined where `num` is 0.
+
+    Numbers need not be whole, so that an effective sample size may be given.
+
+    Source: Clopper and Pearson 1934, doi:10.1093/biomet/26.4.404, by quantiles of the beta distribution.
+    """
+    if num <= 0:
+        return Interval(float("nan"))
+    tail = (1 - CONFIDENCE) / 2
+    low = float(beta.ppf(tail, num_hits, num - num_hits + 1)) if num_hits > 0 else 0.0
+    high = float(beta.ppf(1 - tail, num_hits + 1, num - num_hits)) if num_hits < num else 1.0
+    return Interval(num_hits / num, low, high)
 
 
 def reflected_interval(value: float, resampled: Floats) -> Interval:

@@ -26,7 +26,7 @@ from scipy.stats import rankdata
 
 from medsynth.classify.evaluation.evaluate import Interval, interval, resample_weights
 from medsynth.classify.evaluation.statistics import weighted_auroc
-from medsynth.classify.neighbours.memorisation import resampled_shares
+from medsynth.classify.neighbours.memorisation import halves, resampled_shares
 
 Floats = npt.NDArray[np.float64]
 Numbers = npt.NDArray[np.int64]
@@ -141,16 +141,6 @@ def measure_attack(
             continue
         rates[level] = _rate(members, setting, measured, level, seed, num_resamples)
     return Attack(auc, len(members), len(controls), rates, missing)
-
-
-def halves(patients: Numbers, seed: int) -> npt.NDArray[np.bool_]:
-    """Return which images are of the first half of the patients, [N]; no patient is in both.
-
-    Args:
-        patients: Of every image, counted from 0, [N].
-        seed: Of the draw.
-    """
-    return np.random.default_rng(seed).permutation(int(patients.max()) + 1)[patients] % 2 == 0
 
 
 def auc_value(members: Scored, controls: Scored) -> float:

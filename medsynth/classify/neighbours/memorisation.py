@@ -12,9 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binomtest
 
-from medsynth.classify.evaluation.evaluate import CONFIDENCE, Interval, interval
+from medsynth.classify.evaluation.evaluate import Interval, interval, proportion
 from medsynth.classify.neighbours.search import Neighbours
 from medsynth.errors import DataError
 
@@ -170,6 +169,16 @@ def resampled_shares(
     return np.concatenate(shares)
 
 
+def halves(patients: Numbers, seed: int) -> npt.NDArray[np.bool_]:
+    """Return which images are of the first half of the patients, [N]; no patient is in both.
+
+    Args:
+        patients: Of every image, counted from 0, [N].
+        seed: Of the draw.
+    """
+    return np.random.default_rng(seed).permutation(int(patients.max()) + 1)[patients] % 2 == 0
+
+
 def false_alarms(held_out: Floats, clusters: Numbers, *, seed: int = 0) -> Interval:
     """Return the share of held-out images below the 5th percentile of the others: half of the patients each.
 
@@ -178,18 +187,9 @@ def false_alarms(held_out: Floats, clusters: Numbers, *, seed: int = 0) -> Inter
         clusters: The patient of every image, counted from 0, [N]; at least two patients.
         seed: Of the halves.
     """
-    half = np.random.default_rng(seed).permutation(int(clusters.max()) + 1)[clusters] % 2 == 0
+    half = halves(clusters, seed)
     hits = sum(int((held_out[part] < threshold_of(held_out[~part])).sum()) for part in (half, ~half))
     return proportion(hits, len(held_out))
-
-
-def proportion(num_hits: int, num_images: int) -> Interval:
-    """Return a share with its exact 95 % interval.
-
-    Source: Clopper and Pearson 1934, doi:10.1093/biomet/26.4.404.
-    """
-    limits = binomtest(num_hits, num_images).proportion_ci(CONFIDENCE, method="exact")
-    return Interval(num_hits / num_images, float(limits.low), float(limits.high), 0)
 
 
 @dataclass(frozen=True)

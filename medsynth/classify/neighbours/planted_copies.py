@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medsynth.classify.evaluation.evaluate import Interval
-from medsynth.classify.neighbours.memorisation import Comparison, proportion
+from medsynth.classify.evaluation.evaluate import Interval, proportion
+from medsynth.classify.neighbours.memorisation import Comparison
 from medsynth.classify.neighbours.pixel_copies import PixelSearch
 from medsynth.classify.neighbours.training_images import Found, TrainingImages
 from medsynth.data.alterations import REDRAWN, RESAVED, Alteration
