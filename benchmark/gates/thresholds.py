@@ -1,7 +1,7 @@
 """The numbers that decide a verdict, and why they are what they are.
 
-thresholds.yaml beside this file holds them: a section for each gate, and in it `name: {value: 0.05, reason: ...}`. It
-is fixed before anything is measured. A file of the user's own has the same names, every one of them, and reasons.
+thresholds.yaml beside this file holds them: a section for each gate, and in it `name: {value: 0.05, reason: ...}`. They
+are fixed before a case is judged. A file of the user's own has the same names, every one of them, and reasons.
 ranges.py says which values each may have.
 """
 
