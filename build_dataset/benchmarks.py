@@ -17,7 +17,16 @@ import numpy as np
 import numpy.typing as npt
 
 from build_dataset.rows import ImageRows, Splits
-from build_dataset.splits import SPLIT_NAMES, Indices, combination_codes, rows_per_class, shuffled, stratified_cut
+from build_dataset.splits import (
+    SPLIT_NAMES,
+    Indices,
+    combination_codes,
+    require_num_kept,
+    require_num_per_class,
+    rows_per_class,
+    shuffled,
+    stratified_cut,
+)
 from medsynth.data.wording import counted
 from medsynth.errors import DataError, UsageError
 
@@ -61,6 +70,14 @@ class Dealt:
 class Benchmark(Protocol):
     """Chooses datasets from what a source has dealt."""
 
+    def check(self) -> None:
+        """Refuse numbers that no data fit; those that only data can tell are left to `choose`.
+
+        Raises:
+            UsageError: A number out of its range.
+        """
+        ...
+
     def choose(self, dealt: Dealt) -> dict[str, ImageRows]:
         """Return rows by folder below the target ("train", "20/train").
 
@@ -82,6 +99,10 @@ class Resolution:
 
     test_val_samples: int = 4000
     drop_empty_labels: bool = False
+
+    def check(self) -> None:
+        """Refuse a number below 0; see `Benchmark`."""
+        require_num_kept(self.test_val_samples)
 
     def choose(self, dealt: Dealt) -> dict[str, ImageRows]:
         """Return train, valid and test; see `Benchmark`."""
@@ -110,14 +131,22 @@ class Classes:
     valid_per_class: int
     test_per_class: int
 
-    def choose(self, dealt: Dealt) -> dict[str, ImageRows]:
-        """Return <classes>/train, <classes>/valid, <classes>/test; see `Benchmark`."""
+    def check(self) -> None:
+        """Refuse numbers below 1, classes that come twice, and another count of them; see `Benchmark`."""
         _require_distinct(self.classes, "--classes")
         if len(self.classes) != len(self.train_per_class):
             raise UsageError(
                 "--train-per-class needs one number for each of --classes.",
                 received=f"{len(self.train_per_class)} numbers for {len(self.classes)}",
             )
+        for num_train in self.train_per_class:
+            require_num_per_class(num_train, "train")
+        require_num_per_class(self.valid_per_class, "valid")
+        require_num_per_class(self.test_per_class, "test")
+
+    def choose(self, dealt: Dealt) -> dict[str, ImageRows]:
+        """Return <classes>/train, <classes>/valid, <classes>/test; see `Benchmark`."""
+        self.check()
         class_of_row = _class_of_row(dealt)
         chosen: dict[str, ImageRows] = {}
         seed = dealt.seed + 2
@@ -156,12 +185,18 @@ class Samples:
     test_per_class: int
     index_size: int = 0
 
+    def check(self) -> None:
+        """Refuse numbers below 1, sizes that come twice, and an index too small for them; see `Benchmark`."""
+        _require_distinct(self.train_per_class, "--train-per-class")
+        if self.index_size and self.index_size < max(self.train_per_class):
+            raise UsageError("--index-size is at least the largest --train-per-class, or 0.", received=self.index_size)
+        require_num_per_class(self.valid_per_class, "valid")
+        require_num_per_class(self.test_per_class, "test")
+
     def choose(self, dealt: Dealt) -> dict[str, ImageRows]:
         """Return <images>/train, <images>/valid, <images>/test; see `Benchmark`."""
-        _require_distinct(self.train_per_class, "--train-per-class")
+        self.check()
         index_size = self.index_size or max(self.train_per_class)
-        if index_size < max(self.train_per_class):
-            raise UsageError("--index-size is at least the largest --train-per-class, or 0.", received=index_size)
         splits, seed = dict(dealt.splits), dealt.seed + 2
         class_of_row = _class_of_row(dealt)
         if dealt.order.shuffles_train:

@@ -10,7 +10,15 @@ import pandas as pd
 
 from build_dataset.benchmarks import ClassOrder, Dealt
 from build_dataset.rows import ImageRows
-from build_dataset.splits import rank_combinations, require_seed, rows_above_limit, shuffled, split_patients
+from build_dataset.splits import (
+    rank_combinations,
+    require_fraction,
+    require_limit,
+    require_seed,
+    rows_above_limit,
+    shuffled,
+    split_patients,
+)
 from medsynth.data.images import ImageForm
 from medsynth.data.names import has_control_characters
 from medsynth.data.text_table import Cells, TextTable, read_text_table
@@ -45,6 +53,20 @@ class BrainSource:
     seed: int = 1000
     image_size: int = 128
 
+    def check(self) -> None:
+        """Refuse numbers that no data fit.
+
+        Raises:
+            UsageError: A number out of its range.
+        """
+        require_seed(self.seed)
+        require_fraction(self.split)
+        require_limit(self.limit)
+        if self.num_classes < 0:
+            raise UsageError("--num-classes is a number of combinations, or 0 for all.", received=self.num_classes)
+        if self.no_finding_length < 0:
+            raise UsageError("--no-finding-length is a number of images.", received=self.no_finding_length)
+
     def deal(self, raw_dir: str) -> Dealt:
         """Read RAW_DIR/new_stage_2_train.csv and deal its patients.
 
@@ -52,9 +74,7 @@ class BrainSource:
             UsageError: A number out of its range.
             DataError: A missing folder or file, a table of another form, or too few images or patients.
         """
-        require_seed(self.seed)
-        if self.num_classes < 0:
-            raise UsageError("--num-classes is a number of combinations, or 0 for all.", received=self.num_classes)
+        self.check()
         rows = read_slice_rows(raw_dir)
         rows = rows.take(rows_above_limit(rank_combinations(rows.labels), self.limit))
         rows = rows.take(self._with_fewer_healthy(rows))
@@ -74,8 +94,6 @@ class BrainSource:
 
     def _with_fewer_healthy(self, rows: ImageRows) -> np.ndarray:
         """Return all rows with a finding in file order, then the chosen ones without."""
-        if self.no_finding_length < 0:
-            raise UsageError("--no-finding-length is a number of images.", received=self.no_finding_length)
         healthy = rows.labels[:, rows.label_names.index(NO_FINDING)] == 1
         chosen = shuffled(np.flatnonzero(healthy), self.seed)[: self.no_finding_length]
         return np.concatenate([np.flatnonzero(~healthy), chosen])

@@ -9,7 +9,14 @@ import pandas as pd
 
 from build_dataset.benchmarks import ClassOrder, Dealt
 from build_dataset.rows import ImageRows
-from build_dataset.splits import rank_combinations, require_seed, rows_above_limit, split_patients
+from build_dataset.splits import (
+    rank_combinations,
+    require_fraction,
+    require_limit,
+    require_seed,
+    rows_above_limit,
+    split_patients,
+)
 from medsynth.data.images import ImageForm
 from medsynth.data.text_table import TextTable, read_text_table
 from medsynth.data.wording import counted, listed
@@ -47,6 +54,17 @@ class ChestSource:
     seed: int = 100
     image_size: int = 256
 
+    def check(self) -> None:
+        """Refuse numbers that no data fit.
+
+        Raises:
+            UsageError: A number out of its range.
+        """
+        require_seed(self.seed)
+        require_fraction(self.split)
+        if self.limit is not None:
+            require_limit(self.limit)
+
     def deal(self, raw_dir: str) -> Dealt:
         """Read RAW_DIR/CheXpert-v1.0-small/train.csv and deal its patients.
 
@@ -54,7 +72,7 @@ class ChestSource:
             UsageError: A number out of its range.
             DataError: A missing folder, file or column, or too few images or patients.
         """
-        require_seed(self.seed)
+        self.check()
         rows = read_frontal_rows(raw_dir)
         combinations = rank_combinations(rows.labels)
         limit = combinations.limit_that_keeps(self.num_classes) if self.limit is None else self.limit

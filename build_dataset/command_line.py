@@ -50,6 +50,7 @@ def add_create_commands(commands: Any) -> None:
         parser.add_argument(
             "--overwrite", action="store_true", help="replace a finished dataset, forget an unfinished one"
         )
+        app.add_check_option(parser)
         add_workers(parser)
 
 
@@ -115,6 +116,7 @@ def add_phantom_commands(add: Callable[[str, str], argparse.ArgumentParser]) -> 
     chest = add("create_phantom", "made-up chest radiographs in CheXpert's layout, to try everything")
     chest.add_argument("target_dir", type=Path, help="folder to give to create_from_xray as RAW_DIR")
     chest.add_argument("--patients", type=int, metavar="N", help="patients (default: enough for the demo)")
+    app.add_check_option(chest)
     ecg = add("create_phantom_ecg", "made-up ECGs with a table of risk factors, to try GAN_joint")
     ecg.add_argument("data_dir", type=Path, help="folder to give to GAN_joint; new or empty")
     ecg.add_argument(

@@ -13,16 +13,27 @@ from build_dataset.brain import BrainSource
 from build_dataset.chest import ChestSource
 from build_dataset.folder import FolderSource
 from build_dataset.published import NUM_ROWS, compare_with_published
-from build_dataset.writing import WriteOptions, require_free_target, require_resolution, write_dataset
+from build_dataset.writing import (
+    WriteOptions,
+    format_result,
+    require_free_target,
+    require_resolution,
+    write_dataset,
+)
 from medsynth.data.audit import verify
 from medsynth.data.images import ImageForm
 from medsynth.errors import DataError, UsageError
+from medsynth.parallel import require_workers
 
 DEFAULT_OPTIONS = WriteOptions()
 
 
 class Source(Protocol):
     """Reads raw rows and deals them to train, valid and test; a frozen dataclass of its numbers."""
+
+    def check(self) -> None:
+        """Refuse numbers that no data fit."""
+        ...
 
     def deal(self, raw_dir: str) -> Dealt:
         """Return the rows, dealt."""
@@ -118,15 +129,7 @@ def create(
         RunFolderError: `target_dir` is not free, or cannot be written.
     """
     command = COMMANDS[name]
-    unknown = set(settings) - set(settings_of(command))
-    if unknown:
-        raise UsageError(f"{name} has the settings {', '.join(settings_of(command))}.", received=", ".join(unknown))
-    source: Source = _with(command.source, settings)
-    benchmark: Benchmark = _with(command.benchmark, settings)
-    if isinstance(source, ChestSource) and isinstance(benchmark, Classes) and source.limit is None:
-        source = dataclasses.replace(source, num_classes=max(benchmark.classes, default=0))
-    form = source.form()
-    require_resolution(form.size)
+    source, benchmark = check_settings(name, **settings)
     require_free_target(Path(target_dir).resolve(), options.overwrite)
     with _named(raw_dir):
         dealt = source.deal(str(raw_dir))
@@ -149,13 +152,60 @@ def create(
         splits,
         command=name,
         arguments=arguments,
-        form=form,
+        form=source.form(),
         options=options,
         remarks=remarks,
     )
     if options.labels_only:  # no image to look at: the audit costs nothing
         verify(Path(target_dir), num_workers=options.num_workers)
     return description
+
+
+def check_settings(name: str, **settings: Any) -> tuple[Source, Benchmark]:
+    """Return what a dataset command is made of, and refuse settings that no raw data fit.
+
+    What only the raw data can tell is left to `create`: columns of a table, and whether there are images enough.
+
+    Args:
+        name: A key of COMMANDS.
+        settings: Numbers that differ from the published ones; see `settings_of`.
+
+    Raises:
+        UsageError: An unknown setting, or one out of its range.
+    """
+    command = COMMANDS[name]
+    unknown = set(settings) - set(settings_of(command))
+    if unknown:
+        raise UsageError(f"{name} has the settings {', '.join(settings_of(command))}.", received=", ".join(unknown))
+    source: Source = _with(command.source, settings)
+    benchmark: Benchmark = _with(command.benchmark, settings)
+    if isinstance(source, ChestSource) and isinstance(benchmark, Classes) and source.limit is None:
+        source = dataclasses.replace(source, num_classes=max(benchmark.classes, default=0))
+    require_resolution(source.form().size)
+    source.check()
+    benchmark.check()
+    return source, benchmark
+
+
+def create_command(name: str, arguments: dict[str, Any], num_workers: int) -> None:
+    """Carry out a dataset command as it was called: check its settings, and unless that is all, make the dataset.
+
+    Args:
+        name: A key of COMMANDS.
+        arguments: target_dir, raw_dir, overwrite, labels_only, check_settings, and the command's own settings.
+        num_workers: Processes.
+
+    Raises:
+        MedsynthError: See `create`.
+    """
+    own = ("target_dir", "raw_dir", "overwrite", "labels_only", "check_settings")
+    settings = {key: value for key, value in arguments.items() if key not in own}
+    require_workers(num_workers)
+    if arguments["check_settings"]:
+        check_settings(name, **settings)
+        return
+    options = WriteOptions(num_workers, overwrite=arguments["overwrite"], labels_only=arguments["labels_only"])
+    print(format_result(create(name, arguments["target_dir"], arguments["raw_dir"], options, **settings)))
 
 
 @contextlib.contextmanager

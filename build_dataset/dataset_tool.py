@@ -40,6 +40,9 @@ def main(arguments: argparse.Namespace) -> None:
         from medsynth.data import phantom
 
         num_patients = phantom.DEFAULT_NUM_PATIENTS if arguments.patients is None else arguments.patients
+        if arguments.check_settings:
+            phantom.check_settings(num_patients, arguments.seed, num_workers)
+            return
         print(phantom.create_phantom(arguments.target_dir, num_patients, arguments.seed, num_workers))
     elif command == "create_phantom_ecg":
         from medsynth.data.phantom_ecg import create_phantom_ecg
@@ -66,13 +69,9 @@ def main(arguments: argparse.Namespace) -> None:
 
         verify_command(arguments.target_dir, num_workers, allow_leak=arguments.allow_leak)
     else:
-        from build_dataset.commands import create
-        from build_dataset.writing import WriteOptions, format_result
+        from build_dataset.commands import create_command
 
-        flags = {name: settings.pop(name) for name in ("overwrite", "labels_only")}
-        description = create(command, settings.pop("target_dir"), settings.pop("raw_dir"),
-                             WriteOptions(num_workers, **flags), **settings)  # fmt: skip
-        print(format_result(description))
+        create_command(command, settings, num_workers)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,8 @@ from build_dataset.rows import ImageRows
 from build_dataset.splits import (
     MOST_LABELS,
     rank_combinations,
+    require_fraction,
+    require_limit,
     require_seed,
     rows_above_limit,
     stratify_patients,
@@ -75,6 +77,18 @@ class FolderSource:
     channels: int = 1
     fit: str = "stretch"
 
+    def check(self) -> None:
+        """Refuse numbers and words that no data fit; what the table's columns are is left to `deal`.
+
+        Raises:
+            UsageError: A number or word out of its range.
+        """
+        require_seed(self.seed)
+        require_fraction(self.split)
+        require_limit(self.limit)
+        if self.missing_labels not in MISSING_RULES:
+            raise UsageError(f"--missing-labels is one of {', '.join(MISSING_RULES)}.", received=self.missing_labels)
+
     def deal(self, raw_dir: str) -> Dealt:
         """Read the table in RAW_DIR and deal its patients.
 
@@ -82,7 +96,7 @@ class FolderSource:
             UsageError: A number or name out of its range.
             DataError: A missing folder, file or column, a label that is none, or too few images.
         """
-        require_seed(self.seed)
+        self.check()
         rows = self.read_rows(raw_dir)
         rows = rows.take(rows_above_limit(rank_combinations(rows.labels), self.limit))
         return Dealt(
@@ -110,8 +124,6 @@ class FolderSource:
         Raises:
             UsageError, DataError: See `deal`.
         """
-        if self.missing_labels not in MISSING_RULES:
-            raise UsageError(f"--missing-labels is one of {', '.join(MISSING_RULES)}.", received=self.missing_labels)
         path = find_table(require_folder(Path(raw_dir), "images and a csv file"), self.csv)
         table = read_text_table(path, verbatim=True)
         path_column = find_column(table, self.path_column, PATH_NAMES, "--path-column")

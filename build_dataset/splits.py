@@ -73,8 +73,7 @@ def rows_above_limit(combinations: Combinations, limit: int) -> Indices:
         UsageError: `limit` is negative.
         DataError: There is none.
     """
-    if limit < 0:
-        raise UsageError("--limit is a number of images, 0 or more.", received=limit)
+    require_limit(limit)
     rows = np.flatnonzero(combinations.counts[combinations.of_row] > limit)
     if len(rows) == 0:
         most = combinations.counts[0] if len(combinations.counts) else 0
@@ -84,6 +83,16 @@ def rows_above_limit(combinations: Combinations, limit: int) -> Indices:
             f"the most frequent with {counted(int(most), 'image')}",
         )
     return rows
+
+
+def require_limit(limit: int) -> None:
+    """Refuse a limit of combinations below 0.
+
+    Raises:
+        UsageError: It is.
+    """
+    if limit < 0:
+        raise UsageError("--limit is a number of images, 0 or more.", received=limit)
 
 
 def require_seed(seed: int) -> None:
@@ -111,7 +120,7 @@ def split_patients(patients: npt.NDArray[Any], fraction: float, seed: int) -> di
         UsageError: `fraction` is not between 0 and 0.5.
         DataError: Too few patients for three splits.
     """
-    _require_fraction(fraction)
+    require_fraction(fraction)
     of_row, distinct = pd.factorize(np.asarray(patients), sort=True)
     num_patients = len(distinct)
     shuffled = np.arange(num_patients)
@@ -146,7 +155,7 @@ def stratify_patients(
         UsageError: `fraction` is not between 0 and 0.5.
         DataError: Fewer than three patients.
     """
-    _require_fraction(fraction)
+    require_fraction(fraction)
     num_patients = len(set(patients))
     if num_patients < len(SPLIT_NAMES):
         raise DataError(
@@ -161,7 +170,12 @@ def _rows_of_splits(split_of_row: Indices) -> dict[str, Indices]:
     return {name: np.flatnonzero(split_of_row == number) for number, name in enumerate(SPLIT_NAMES)}
 
 
-def _require_fraction(fraction: float) -> None:
+def require_fraction(fraction: float) -> None:
+    """Refuse a share of the patients that leaves none for training.
+
+    Raises:
+        UsageError: It is not above 0 and below 0.5.
+    """
     if not 0 < fraction < 0.5:
         raise UsageError("--split is a fraction above 0 and below 0.5.", received=fraction)
 
@@ -185,8 +199,7 @@ def stratified_cut(labels: npt.NDArray[Any], num_kept: int, seed: int, *, split:
         DataError: Fewer rows than that, or too few rows to keep every combination's share.
     """
     num_rows = len(labels)
-    if num_kept < 0:
-        raise UsageError("--test-val-samples is a number of images, or 0 for all.", received=num_kept)
+    require_num_kept(num_kept)
     if num_rows < num_kept:
         raise DataError(
             f"The {split} split has fewer images than --test-val-samples {num_kept}; give at most "
@@ -211,6 +224,16 @@ def stratified_cut(labels: npt.NDArray[Any], num_kept: int, seed: int, *, split:
             f"the rarest with {counts.min()} ({error})",
         ) from None
     return kept.astype(np.int64)
+
+
+def require_num_kept(num_kept: int) -> None:
+    """Refuse a number of validation and test images below 0.
+
+    Raises:
+        UsageError: It is.
+    """
+    if num_kept < 0:
+        raise UsageError("--test-val-samples is a number of images, or 0 for all.", received=num_kept)
 
 
 def shuffled(indices: Indices, seed: int) -> Indices:
@@ -239,8 +262,7 @@ def rows_per_class(
         UsageError: `num_per_class` is below 1.
         DataError: A class has fewer rows.
     """
-    if num_per_class < 1:
-        raise UsageError(f"The images per class of the {split} split are 1 or more.", received=num_per_class)
+    require_num_per_class(num_per_class, split)
     chosen = []
     for number, wanted in enumerate(classes):
         rows = np.flatnonzero(class_of_row == wanted)
@@ -252,3 +274,17 @@ def rows_per_class(
             )
         chosen.append((rows if seeds is None else shuffled(rows, seeds[number]))[:num_per_class])
     return chosen
+
+
+def require_num_per_class(num_per_class: int, split: str) -> None:
+    """Refuse a number of images of each class below 1.
+
+    Args:
+        num_per_class: The number.
+        split: The split's name, for messages.
+
+    Raises:
+        UsageError: It is.
+    """
+    if num_per_class < 1:
+        raise UsageError(f"The images per class of the {split} split are 1 or more.", received=num_per_class)

@@ -18,6 +18,7 @@ from medsynth.interrupts import StoppedError
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
+CHECK_SETTINGS = "--check-settings"
 
 
 def parser(description: str, **options: Any) -> argparse.ArgumentParser:
@@ -51,6 +52,13 @@ def add_config_options(target: argparse.ArgumentParser, default_preset: str | No
         "--dry-run",
         action="store_true",
         help="check data and settings, build the networks, print what would run, and stop before the first step",
+    )
+
+
+def add_check_option(target: argparse.ArgumentParser) -> None:
+    """Add --check-settings to a command whose settings can be judged without its data."""
+    target.add_argument(
+        CHECK_SETTINGS, action="store_true", help="check options and settings, and stop before any file is read"
     )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmark.gates.subgroups import read_columns
 from benchmark.gates.unlabelled import DCGAN, make_unlabelled_splits
 from medsynth.classify.data import SplitData, read_split
 from medsynth.classify.experiment import inference_folder, name_of_gan, real_results_folder, report_of_gan
@@ -158,7 +159,8 @@ def read_inputs(request: Request) -> VerdictInputs:
 
     Raises:
         UsageError: Options that do not fit.
-        DataError: Missing or damaged folders, images of other sizes or labels, or patients in both train and test.
+        DataError: Missing or damaged folders, images of other sizes or labels, patients in both train and test, or
+            metadata that cannot be used.
         StepFailedError: No images could be made.
     """
     require_folder(request.results_dir, "the results of a GAN")
@@ -166,8 +168,7 @@ def read_inputs(request: Request) -> VerdictInputs:
     application = name_of_gan(request.results_dir)
     out_dir = request.out_dir or request.results_dir / OUT_FOLDER
     require_own_folder(out_dir, [request.data_dir, request.results_dir])
-    if request.metadata is not None and not request.metadata.is_file():
-        raise DataError("A csv file about patients was expected here.", received="no such file", path=request.metadata)
+    _require_metadata(request)
     has_labels = application != DCGAN or (request.results_dir / "inference").is_dir()
     resolution = request.resolution or _resolution(request, has_labels=has_labels)
     real = _read_splits(request.data_dir, resolution)
@@ -205,6 +206,21 @@ def read_inputs(request: Request) -> VerdictInputs:
         seed=request.seed,
         notes=(*notes, *_notes_on_gan(request.results_dir, application, real["train"], resolution)),
     )
+
+
+def _require_metadata(request: Request) -> None:
+    """Refuse metadata that would make no groups of the test images, before anything is measured.
+
+    Raises:
+        DataError: It is such; see `read_columns`.
+    """
+    if request.metadata is None:
+        return
+    if not request.metadata.is_file():
+        raise DataError("A csv file about patients was expected here.", received="no such file", path=request.metadata)
+    if (request.data_dir / "test").is_dir():
+        table = read_label_table(request.data_dir / "test")
+        read_columns(request.metadata, table.paths, table.names)
 
 
 def _resolution(request: Request, *, has_labels: bool) -> int:

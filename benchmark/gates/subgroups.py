@@ -44,10 +44,7 @@ class Subgroups:
 def read_subgroups(
     path: Path, test_paths: Sequence[str], label_names: Sequence[str], age_limits: tuple[float, float]
 ) -> Subgroups:
-    """Read a metadata csv, and group test images by its columns.
-
-    Taken are Sex, Gender and Age (in bands), whatever they hold, and every other column that holds a few different
-    words. Labels, numbers and columns of many different entries are left out, and named.
+    """Read a metadata csv, and group test images by its columns; see `read_columns`. Ages are put into bands.
 
     Args:
         path: A csv file with a column `Path` or `path`; CheXpert's own train.csv is one.
@@ -56,7 +53,32 @@ def read_subgroups(
         age_limits: Where the second and the third band of age begin.
 
     Raises:
-        DataError: No csv, no column of paths, or no group in it.
+        DataError: What `read_columns` raises.
+    """
+    found = read_columns(path, test_paths, label_names)
+    groups = {
+        name: _age_bands(cells, age_limits) if name.casefold() == _AGE else cells
+        for name, cells in found.groups.items()
+    }
+    return Subgroups(groups, found.notes)
+
+
+def read_columns(path: Path, test_paths: Sequence[str], label_names: Sequence[str]) -> Subgroups:
+    """Read the columns of a metadata csv that make groups of the test images.
+
+    Taken are Sex, Gender and Age, whatever they hold, and every other column that holds a few different words. Labels,
+    numbers and columns of many different entries are left out, and named.
+
+    Args:
+        path: A csv file with a column `Path` or `path`.
+        test_paths: Of the test images, N.
+        label_names: Columns that are labels, not groups.
+
+    Returns:
+        The columns as they stand; ages are numbers still.
+
+    Raises:
+        DataError: No csv, no column of paths, none of the test images, or no group in it.
     """
     frame = read_csv(path, dtype=str, keep_default_na=False)
     path_column = next((name for name in PATH_COLUMNS if name in frame.columns), None)
@@ -68,15 +90,21 @@ def read_subgroups(
         )
     rows, notes = join_by_path(test_paths, list(frame[path_column]))
     found = rows >= 0
+    if not found.any():
+        raise DataError(
+            f"Rows of test images were expected, whose paths end as that of {listed(test_paths[:1])} does.",
+            received=f"{counted(len(frame), 'row')} that fit none of {counted(len(test_paths), 'test image')}",
+            path=path,
+        )
     groups, left_out = {}, []
     for name in (str(column) for column in frame.columns if column not in (path_column, *label_names)):
         cells = np.full(len(test_paths), _UNKNOWN, dtype=object)
         cells[found] = frame[name].to_numpy(object)[rows[found]]
-        column = _grouped(name, np.array([str(cell).strip() for cell in cells], np.str_), age_limits)
-        if column is None:
-            left_out.append(name)
-        else:
+        column = np.array([str(cell).strip() for cell in cells], np.str_)
+        if _makes_groups(name, column):
             groups[name] = column
+        else:
+            left_out.append(name)
     if not groups:
         raise DataError(
             "A column of groups was expected beside the paths: Sex, Age, or another one of a few words.",
@@ -88,20 +116,20 @@ def read_subgroups(
     return Subgroups(groups, tuple(notes))
 
 
-def _grouped(name: str, cells: npt.NDArray[np.str_], age_limits: tuple[float, float]) -> npt.NDArray[np.str_] | None:
-    """Return the group of every cell, [N], or None where the column makes no groups."""
-    known = np.unique(cells[cells != _UNKNOWN])
-    numbers = pd.to_numeric(pd.Series(cells), errors="coerce").to_numpy(np.float64)
-    if name.casefold() == _AGE:
-        return _age_bands(numbers, age_limits)
+def _makes_groups(name: str, cells: npt.NDArray[np.str_]) -> bool:
     if name.casefold() in _ALWAYS_TAKEN:
-        return cells
-    are_numbers = bool(np.isfinite(numbers[cells != _UNKNOWN]).any())
-    return None if are_numbers or not 1 < len(known) <= _MOST_WORDS else cells
+        return True
+    known = np.unique(cells[cells != _UNKNOWN])
+    return 1 < len(known) <= _MOST_WORDS and not np.isfinite(_numbers(known)).any()
 
 
-def _age_bands(ages: npt.NDArray[np.float64], limits: tuple[float, float]) -> npt.NDArray[np.str_]:
-    middle, old = limits
+def _numbers(cells: npt.NDArray[np.str_]) -> npt.NDArray[np.float64]:
+    """Return the cells' numbers, NaN where a cell is none."""
+    return pd.to_numeric(pd.Series(cells), errors="coerce").to_numpy(np.float64)
+
+
+def _age_bands(cells: npt.NDArray[np.str_], limits: tuple[float, float]) -> npt.NDArray[np.str_]:
+    ages, (middle, old) = _numbers(cells), limits
     names = np.array([f"under {middle:g}", f"{middle:g} to under {old:g}", f"{old:g} and over"])
     bands = names[np.digitize(np.nan_to_num(ages), limits)]
     return np.where(np.isfinite(ages), bands, _UNKNOWN)

@@ -1,7 +1,8 @@
 """The numbers that decide a verdict, and why they are what they are.
 
-thresholds.yaml beside this file holds them: a section for each gate, and in it `name: {value: 0.05, reason: ...}`. It
-is fixed before anything is measured. A file of the user's own has the same names, every one of them, and reasons.
+thresholds.yaml beside this file holds them: a section for each gate, and in it `name: {value: 0.05, reason: ...}`. They
+are fixed before a case is judged. A file of the user's own has the same names, every one of them, and reasons.
+ranges.py says which values each may have.
 """
 
 import math
@@ -12,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from benchmark.gates.ranges import ASCENDING, RANGES
 from medsynth.data.wording import did_you_mean, listed, quoted
 from medsynth.errors import DataError
 
@@ -53,7 +55,7 @@ def read_thresholds(path: Path | None = None) -> dict[str, dict[str, Threshold]]
 
     Raises:
         DataError: No such file, no YAML, a section or name that is missing or unknown, a value that is no finite
-            number, or no reason; names it.
+            number or not in its range, or no reason; names it.
     """
     committed = _read(THRESHOLDS_YAML)
     if path is None:
@@ -61,6 +63,7 @@ def read_thresholds(path: Path | None = None) -> dict[str, dict[str, Threshold]]
     own = _read(path)
     for gate, section in committed.items():
         _require_names(own[gate], section, f"thresholds of {gate}", path)
+        _require_range(gate, own[gate], path)
     return {gate: {name: own[gate][name] for name in section} for gate, section in committed.items()}
 
 
@@ -106,6 +109,20 @@ def _require_names(found: Mapping[str, Any], known: Any, what: str, path: Path) 
             received=f"no {listed(missing)}",
             path=path,
         )
+
+
+def _require_range(gate: str, section: Mapping[str, Threshold], path: Path) -> None:
+    """Refuse values out of their range, and those that are to ascend and do not."""
+    for name, one in section.items():
+        if not RANGES[gate][name].holds(one.value):
+            raise DataError(f"{gate}.{name}.{_VALUE} is {RANGES[gate][name]}.", received=one.value, path=path)
+    for first, second in ASCENDING.get(gate, ()):
+        if first in section and section[first].value >= section[second].value:
+            raise DataError(
+                f"{gate}.{first}.{_VALUE} is below {gate}.{second}.{_VALUE}.",
+                received=f"{section[first].value:g} and {section[second].value:g}",
+                path=path,
+            )
 
 
 def _threshold(entry: Any, name: str, path: Path) -> Threshold:

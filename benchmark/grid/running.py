@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmark.grid.checks import check_commands
 from benchmark.grid.costs import Costs
 from benchmark.grid.keys import RECORDS, Records
 from benchmark.grid.outcome import describe_failures, write_outcome
@@ -85,7 +86,7 @@ class Grid:
             self.costs.learn_all(Records(folder))
 
     def _check_options(self) -> None:
-        """Refuse what stages would refuse hours later.
+        """Refuse what stages would refuse hours later; datasets and GANs are asked by `check_commands`.
 
         Raises:
             UsageError: Unknown metrics or settings of a classifier, or numbers that are none.
@@ -125,9 +126,14 @@ class Grid:
         return Resolver(self.request.out_dir, self.all_stages, self.request.data)
 
     def plan(self) -> str:
-        """Return the plan as text; nothing is run or written."""
+        """Return the plan as text; nothing is run or written, but for commands that check their options.
+
+        Raises:
+            UsageError: A command refuses its options.
+        """
         self._require_same_grid()
         done = survey(self.all_stages, self.resolver(), self.records)
+        check_commands(self.stages, done)
         text = format_plan(self.stages, done, self.costs, self.request.num_jobs)
         any_code = Records(self.records.grid_dir, any_code=True)
         others = len(survey(self.all_stages, self.resolver(), any_code)) - len(done)
@@ -153,10 +159,12 @@ class Grid:
         """Run what is not done, write the tables, and return them as text.
 
         Raises:
+            UsageError: A command refuses its options.
             StepFailedError: Stages failed; everything that does not need them is done all the same.
         """
         pool, resolver = self._pool(), self.resolver()
         pool.check(self.stages)
+        check_commands(self.stages, survey(self.all_stages, self.resolver(), self.records))
         settings: dict[str, Any] = {"grid": self.spec.name}
         with RunFolder(self.request.out_dir, settings) as folder:
             state = run_stages(self.stages, resolver, self.records, pool, self.costs, folder.log)

@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmark.grid.spec import BenchmarkSpec, GanSpec, GridSpec
+from medsynth.app import CHECK_SETTINGS
 
 REAL = "real"
 RAW, CODE = "raw", "code"
+_ANY_PATH, _ANY_SEED = "any", "0"  # where a command checks its settings alone
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class Stage:
         num_images: That it goes through, for the cost estimate; 0 where that is not known.
         gpus: That it takes.
         cell: The result that it ends with, if it is a test.
+        checked_as: Arguments by which its command checks its settings without data; empty where it cannot.
     """
 
     name: str
@@ -78,6 +81,7 @@ class Stage:
     num_images: int = 0
     gpus: int = 0
     cell: Cell | None = None
+    checked_as: tuple[str, ...] = ()
 
 
 def build_stages(spec: GridSpec) -> list[Stage]:
@@ -91,6 +95,7 @@ def build_stages(spec: GridSpec) -> list[Stage]:
                 script="build_dataset/dataset_tool.py",
                 arguments=("create_phantom", In(RAW), *spec.phantom),
                 products=("*/train.csv", "*/phantom.json"),
+                checked_as=("create_phantom", _ANY_PATH, *spec.phantom, CHECK_SETTINGS),
             )
         )
     for benchmark in spec.benchmarks:
@@ -113,6 +118,7 @@ def _dataset(spec: GridSpec, benchmark: BenchmarkSpec) -> list[Stage]:
         products=("**/*.csv", "**/*.labels", "**/*.tfrecords"),
         needs=raw,
         num_images=num_images,
+        checked_as=(benchmark.command, _ANY_PATH, _ANY_PATH, *benchmark.options, CHECK_SETTINGS),
     )
     check = Stage(
         name=f"{benchmark.name}/verify",
@@ -173,18 +179,19 @@ class _Setting:
     def gan(self, gan: GanSpec, prefix: str, real: str) -> Iterator[Stage]:
         train, inference, classifier = f"{prefix}/train", f"{prefix}/inference", f"{prefix}/classifier"
         kimg, gpus = gan.kimg_at(self.resolution), gan.gpus_at(self.resolution)
-        total = ("--set", f"schedule.total_kimg={kimg:g}")
+        options = (*gan.options, "--set", f"schedule.total_kimg={kimg:g}")
         network = {name: In(train, name) for name in ("network-final", "config.json")}
         num_train, num_test = self.benchmark.train_images[self.place], self.benchmark.test_images[self.place]
         yield Stage(
             name=train,
             kind=gan.name,
             script=f"{gan.name}/train.py",
-            arguments=("train", self.data(), In(train), *self.numbers, *gan.options, *total),
+            arguments=("train", self.data(), In(train), *self.numbers, *options),
             products=("network-final/*",),
             needs=self.ready,
             num_images=round(kimg * 1000),
             gpus=gpus,
+            checked_as=("train", _ANY_PATH, _ANY_PATH, _ANY_SEED, self.numbers[1], *options, CHECK_SETTINGS),
         )
         yield Stage(
             name=inference,

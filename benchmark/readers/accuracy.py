@@ -14,6 +14,7 @@ from medsynth.metrics.intervals import CONFIDENCE
 Floats = npt.NDArray[np.float64]
 Marks = npt.NDArray[np.bool_]
 _TAIL = (1 - CONFIDENCE) / 2
+_SAME = 1e-9  # values of resamples that differ by rounding alone
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,8 @@ def blind_accuracy(is_real: Marks, called_real: Floats) -> float:
 def _auc(is_real: Marks, called_real: Floats, confidence: Floats, weights: Floats) -> Interval | None:
     """Return the area under the ROC curve of -3 (certainly synthetic) to 3 (certainly real), or None.
 
-    The interval comes from resampled items; where every real image scores above every synthetic one it would have no
-    width, and there is none.
+    The interval comes from resampled items; where all of them give the same value (as where every real image scores
+    above every synthetic one) it would have no width, and there is none.
     """
     answered = ~np.isnan(called_real)
     kinds = is_real[answered]
@@ -101,10 +102,20 @@ def _auc(is_real: Marks, called_real: Floats, confidence: Floats, weights: Float
         return None
     scores = np.where(called_real == 1, confidence, -confidence)[answered]
     value = float(weighted_auroc(kinds.astype(float), scores, np.ones((1, len(kinds))))[0])
-    if value in {0.0, 1.0}:
+    return resampled_interval(value, weighted_auroc(kinds.astype(float), scores, weights[:, answered]))
+
+
+def resampled_interval(value: float, resampled: Floats) -> Interval:
+    """Return an estimate with its interval over resampled items; without one where all of them give the same value.
+
+    Args:
+        value: Of all items.
+        resampled: Of every resample, [R]; those without a value (NaN) are passed over.
+    """
+    known = resampled[~np.isnan(resampled)]
+    if len(known) == 0 or np.ptp(known) < _SAME:
         return Interval(value)
-    resampled = weighted_auroc(kinds.astype(float), scores, weights[:, answered])
-    low, high = np.nanquantile(resampled, (_TAIL, 1 - _TAIL))
+    low, high = np.quantile(known, (_TAIL, 1 - _TAIL))
     return Interval(value, float(low), float(high))
 
 

@@ -3,12 +3,11 @@
 import numpy as np
 import numpy.typing as npt
 
+from benchmark.readers.accuracy import resampled_interval
 from medsynth.classify.evaluation.evaluate import Interval
 from medsynth.classify.evaluation.statistics import divide
-from medsynth.metrics.intervals import CONFIDENCE
 
 Floats = npt.NDArray[np.float64]
-_TAIL = (1 - CONFIDENCE) / 2
 
 
 def cohen_kappa(first: Floats, second: Floats, weights: Floats) -> Floats:
@@ -64,10 +63,4 @@ def kappa_estimate(values: Floats) -> Interval | None:
         values: Of all items, and then of every resample. Resamples without a value are passed over; where all are
             equal (full agreement), no interval can be given.
     """
-    value, resampled = float(values[0]), values[1:][~np.isnan(values[1:])]
-    if np.isnan(value):
-        return None
-    if len(resampled) == 0 or np.ptp(resampled) == 0:
-        return Interval(value)
-    low, high = np.quantile(resampled, (_TAIL, 1 - _TAIL))
-    return Interval(value, float(low), float(high))
+    return None if np.isnan(values[0]) else resampled_interval(float(values[0]), values[1:])

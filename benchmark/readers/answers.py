@@ -17,6 +17,10 @@ from medsynth.errors import DataError
 Floats = npt.NDArray[np.float64]
 _WORDS = {REAL: 1.0, "r": 1.0, SYNTHETIC: 0.0, "s": 0.0, "": np.nan}
 _LEVELS = {str(value): float(value) for value, _ in CONFIDENCES} | {"": np.nan}
+_CONFIDENCE = f"a confidence is {', '.join(f'{value} ({word})' for value, word in CONFIDENCES)} or nothing"
+# Spreadsheets may give whole numbers decimals.
+_NO_DECIMALS = re.compile(r"^(\d+)[.,]0+$")
+_CUT_CONFIDENCE = re.compile(rb",\d+,\d+[ \t]*\r?$", re.MULTILINE)
 # A browser puts (1) behind a name that it has saved before.
 _NAME = re.compile(r"(?:answers[-_ ])?(.*?)(?: ?\(\d+\))?", re.IGNORECASE)
 
@@ -41,7 +45,7 @@ def read_answers(paths: Sequence[Path], key: StudyKey) -> Answers:
 
     Columns `item` and `answer` (real or synthetic, or their first letters) are needed, `study` and `confidence` are
     used where they are there. A missing row or an empty answer counts as no answer. Separators and encodings are those
-    that spreadsheets write.
+    that spreadsheets write, and so is `3,0` for 3.
 
     Raises:
         DataError: A table that is unreadable, of another study, of the same reader as another, without any answer, or
@@ -72,7 +76,7 @@ def reader_name(path: Path) -> str:
 
 def _read_one(path: Path, key: StudyKey) -> tuple[Floats, Floats]:
     """Return called_real and confidence of one table, [N] each."""
-    table = read_text_table(path)
+    table = _read_table(path)
     columns = {name.casefold(): name for name in table.names}
     for needed in COLUMNS[1:3]:
         if needed not in columns:
@@ -84,12 +88,26 @@ def _read_one(path: Path, key: StudyKey) -> tuple[Floats, Floats]:
     called, confidence = (np.full(len(key.items), np.nan) for _ in range(2))
     called[rows] = _translate(table, columns["answer"], _WORDS, f"{REAL} or {SYNTHETIC} was expected.")
     if "confidence" in columns:
-        confidence[rows] = _translate(
-            table, columns["confidence"], _LEVELS, f"{', '.join(_LEVELS).rstrip(', ')} or nothing was expected."
-        )
+        confidence[rows] = _translate(table, columns["confidence"], _LEVELS, f"{_CONFIDENCE}; write it so.")
     if np.isnan(called).all():
         raise DataError("An answer was expected.", received=f"{counted(len(table), 'row')} without one", path=path)
     return called, np.where(np.isnan(called), np.nan, confidence)
+
+
+def _read_table(path: Path) -> TextTable:
+    """Read a table, and say so where decimal commas may have cut its confidences in two.
+
+    Raises:
+        DataError: It is no table.
+    """
+    try:
+        return read_text_table(path)
+    except DataError as error:
+        if not path.is_file() or not _CUT_CONFIDENCE.search(path.read_bytes()):
+            raise
+        raise DataError(
+            f"{error.expected} A decimal comma adds a cell: {_CONFIDENCE}.", received=error.received, path=path
+        ) from None
 
 
 def _require_study(table: TextTable, columns: dict[str, str], key: StudyKey) -> None:
@@ -115,6 +133,6 @@ def _find_items(table: TextTable, column: str, key: StudyKey) -> npt.NDArray[np.
 def _translate(table: TextTable, column: str, known: dict[str, float], expected: str) -> Floats:
     """Return the numbers that a column's words stand for, [rows]."""
     cells = table.column(column)
-    words = [cell.casefold() for cell in cells]
+    words = [_NO_DECIMALS.sub(r"\1", cell.casefold()) for cell in cells]
     table.refuse(np.array([word not in known for word in words], bool), expected, cells, column)
     return np.array([known[word] for word in words])

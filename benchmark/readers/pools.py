@@ -16,6 +16,7 @@ from medsynth.errors import DataError
 from medsynth.files import require_folder
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm")
+_NUM_COMPARED = 8  # the first images, by which a copy is known
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,15 @@ def read_pools(data_dir: Path, results_dir: Path, split: str) -> Pools:
         split: Of the dataset, such as `test`.
 
     Raises:
-        DataError: Missing or damaged data, or synthetic images that were made for another dataset.
+        DataError: Missing or damaged data, synthetic images that were made for another dataset, or the same images as
+            real and synthetic ones.
     """
+    pools = _find_pools(data_dir, results_dir, split)
+    _require_different(pools)
+    return pools
+
+
+def _find_pools(data_dir: Path, results_dir: Path, split: str) -> Pools:
     if (results_dir / "inference").is_dir() or not _pictures(results_dir):
         synthetic = _split_pool(require_split(inference_folder(results_dir) / split))
         real = _split_pool(require_split(data_dir / split), resolution=synthetic.height)
@@ -85,6 +93,31 @@ def read_pools(data_dir: Path, results_dir: Path, split: str) -> Pools:
     if (data_dir / split).is_dir():
         return Pools(_split_pool(data_dir / split, resolution=synthetic.height), synthetic, same_rows=False)
     return Pools(_picture_pool(require_folder(data_dir, "real images")), synthetic, same_rows=False)
+
+
+def _require_different(pools: Pools) -> None:
+    """Refuse the same images on both sides: one folder twice, one within the other, or a copy of it.
+
+    Raises:
+        DataError: They are the same.
+    """
+    real, synthetic = pools.real, pools.synthetic
+    one, other = real.folder.resolve(), synthetic.folder.resolve()
+    numbers = np.arange(min(len(real), len(synthetic), _NUM_COMPARED))
+    received = None
+    if one == other:
+        received = "the folder of the real ones"
+    elif one.is_relative_to(other) or other.is_relative_to(one):
+        received = f"a folder that shares images with {real.folder}"
+    elif np.array_equal(real.read(numbers), synthetic.read(numbers)):
+        received = f"the images of {real.folder} again"
+    if received is not None:
+        raise DataError(
+            "Synthetic images were expected here, which are others than the real ones: of the same images readers can "
+            "only guess.",
+            received=received,
+            path=synthetic.folder,
+        )
 
 
 def _require_same_rows(real: Pool, synthetic: Pool) -> None:

@@ -139,7 +139,7 @@ def format_findings(findings: Findings) -> str:
 def _text_row(name: str, skill: Skill, num_items: int) -> list[str]:
     p_value = "-" if skill.p_value is None else f"{skill.p_value:.3f}" if skill.p_value >= 0.001 else "< 0.001"
     share = f"{skill.num}" if name == POOLED else f"{skill.num} of {num_items}"
-    auc = "-" if skill.auc is None else cell(skill.auc)
+    auc = "-" if skill.auc is None else _resampled_cell(skill.auc)
     rates = [cell(rate) for rate in (skill.sensitivity, skill.specificity)]
     return [name, share, str(skill.num_correct), cell(skill.accuracy), p_value, *rates, auc]
 
@@ -152,7 +152,16 @@ def _kappa_table(findings: Findings) -> list[list[str]]:
 
 
 def _kappa_cell(kappa: Interval | None) -> str:
-    return "undefined" if kappa is None else cell(kappa)
+    return "undefined" if kappa is None else _resampled_cell(kappa)
+
+
+def _resampled_cell(estimate: Interval) -> str:
+    """Return an estimate; where it has no interval, `_missing` says why."""
+    return cell(estimate) if _has_interval(estimate) else f"{cell(estimate)} [none]"
+
+
+def _has_interval(estimate: Interval) -> bool:
+    return bool(np.isfinite(estimate.low))
 
 
 def _mistakes(findings: Findings) -> list[str]:
@@ -164,7 +173,7 @@ def _mistakes(findings: Findings) -> list[str]:
 
 
 def _missing(findings: Findings) -> list[str]:
-    """Return what is missing in answers, a sentence each."""
+    """Return what is missing in answers and in figures, a sentence each."""
     sentences = []
     num_items = len(findings.key.items)
     for name, skill in zip(findings.answers.readers, findings.skills, strict=True):
@@ -175,7 +184,37 @@ def _missing(findings: Findings) -> list[str]:
             )
         if skill.auc is None:
             sentences.append(f"{name} has no AUC: confidences are missing, or one kind of image was not answered.")
+        elif not _has_interval(skill.auc):
+            sentences.append(f"The AUC of {name} has no interval: {_same_in_all(skill.num)}")
+    return [*sentences, *_missing_agreement(findings)]
+
+
+def _missing_agreement(findings: Findings) -> list[str]:
+    """Return why a kappa or its interval is missing, a sentence each."""
+    readers, answered = findings.answers.readers, ~np.isnan(findings.answers.called_real)
+    figures = [
+        (f"Cohen's kappa of {readers[first]} and {readers[second]}", kappa, answered[[first, second]].all(axis=0))
+        for first, second, kappa in findings.pairs
+    ]
+    if figures:
+        figures.append(("Fleiss' kappa", findings.fleiss, answered.sum(axis=0) > 1))
+    sentences = []
+    for name, kappa, is_common in figures:
+        num = int(is_common.sum())
+        if kappa is None and not num:
+            sentences.append(f"{name} is undefined: no image was answered by two readers.")
+        elif kappa is None:
+            sentences.append(f"{name} is undefined: all answers to {counted(num, 'common image')} are the same word.")
+        elif not _has_interval(kappa):
+            sentences.append(f"{name} has no interval: {_same_in_all(num)}")
     return sentences
+
+
+def _same_in_all(num: int) -> str:
+    return (
+        f"all resamples of {counted(num, 'image')} give the same value, and do not show how far it would lie from that "
+        "of other images."
+    )
 
 
 def _skill_row(name: str, skill: Skill) -> dict[str, Any]:

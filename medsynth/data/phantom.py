@@ -234,6 +234,19 @@ def _is_finished(target: Path, wanted: dict[str, Any]) -> bool:
     return True
 
 
+def check_settings(num_patients: int, seed: int, num_workers: int) -> None:
+    """Refuse what `create_phantom` cannot draw.
+
+    Raises:
+        UsageError: A number out of range.
+    """
+    if not 1 <= num_patients <= MAX_NUM_PATIENTS:
+        raise UsageError(f"A phantom has 1 to {MAX_NUM_PATIENTS} patients.", received=num_patients)
+    if seed < 0:
+        raise UsageError("A seed is 0 or greater.", received=seed)
+    require_workers(num_workers)
+
+
 def create_phantom(target: Path, num_patients: int, seed: int, num_workers: int) -> Path:
     """Write made-up chest radiographs, 128x128 grey JPEG, as `target`/CheXpert-v1.0-small.
 
@@ -255,11 +268,7 @@ def create_phantom(target: Path, num_patients: int, seed: int, num_workers: int)
         UsageError: A number out of range.
         RunFolderError: `target` holds something else, or cannot be written.
     """
-    if not 1 <= num_patients <= MAX_NUM_PATIENTS:
-        raise UsageError(f"A phantom has 1 to {MAX_NUM_PATIENTS} patients.", received=num_patients)
-    if seed < 0:
-        raise UsageError("A seed is 0 or greater.", received=seed)
-    require_workers(num_workers)
+    check_settings(num_patients, seed, num_workers)
     wanted = _description(num_patients, seed)
     folder = make_folder(target) / DATASET_NAME
     if _is_finished(target, wanted):

@@ -24,7 +24,7 @@ from medsynth.gan.observer import TrainingObserver
 from medsynth.gan.sampling import Floats, draw_latents, make_sampler, sample_all, write_inference
 from medsynth.gan.schedule import ScheduleConfig, check_schedule, num_devices_to_use, schedule_at
 from medsynth.gan.steps import AdversarialStep, Networks, OptimiserConfig
-from medsynth.gan.stopping import SWD_FEATURES, FidStopping, StoppingConfig, check_stopping
+from medsynth.gan.stopping import SWD_FEATURES, FidStopping, StoppingConfig, check_stopping, require_stopping_weights
 from medsynth.gan.trained import open_generator
 from medsynth.gan.trainer import GanTrainer, TrainerConfig
 from medsynth.metrics.features import RANDOM, load_extractor
@@ -302,15 +302,10 @@ def prepare_training(
     Raises:
         MedsynthError: Unusable settings or data.
     """
-    chosen = choose_preset(application.presets(resolution), preset)
-    config = override(chosen, overrides)
-    if not application.is_progressive:
-        _refuse_growing(application, config.schedule, chosen.schedule)
-    check_schedule(config.schedule, resolution, application.group_size)
-    application.build_loss(config)  # refuses settings that do not go together
+    config = check_settings(application, resolution, preset, overrides)
     num_available = available_devices(config.schedule.num_gpus)
     num_devices = num_devices_to_use(config.schedule, resolution, num_available, application.group_size)
-    check_stopping(config.stopping)
+    require_stopping_weights(config.stopping)
     data, data_report = application.open_data(data_dir, resolution, config, seed, allow_leak)
     check_augment(config.augment, data.num_channels)
     if config.stopping.features != "none" and data.num_images < 2:
@@ -320,6 +315,32 @@ def prepare_training(
             path=data_dir,
         )
     return Training(application, config, data, seed, resolution, data_report, num_devices)
+
+
+def check_settings(application: GanApplication, resolution: int, preset: str, overrides: list[str]) -> GanConfig:
+    """Read the settings, and refuse those that no data could be trained with.
+
+    What depends on data, devices or files is left to `prepare_training`: the number of channels, GPUs, and the weights
+    that `stopping.weights` names.
+
+    Args:
+        application: Which GAN.
+        resolution: Of the images.
+        preset: Name of the settings to start from.
+        overrides: `key=value` each.
+
+    Raises:
+        UsageError: Names the setting.
+    """
+    chosen = choose_preset(application.presets(resolution), preset)
+    config: GanConfig = override(chosen, overrides)
+    if not application.is_progressive:
+        _refuse_growing(application, config.schedule, chosen.schedule)
+    check_schedule(config.schedule, resolution, application.group_size)
+    application.build_loss(config)  # refuses settings that do not go together
+    check_stopping(config.stopping)
+    check_augment(config.augment, num_channels=1)  # every transform can be applied to grey images
+    return config
 
 
 def _refuse_growing(application: GanApplication, schedule: ScheduleConfig, preset: ScheduleConfig) -> None:
@@ -374,7 +395,13 @@ def run_inference(
 
 
 def train(application: GanApplication, arguments: argparse.Namespace) -> None:
-    """Carry out the command train: check data and settings, then train, or say what would run."""
+    """Carry out the command train: check data and settings, then train, or say what would run.
+
+    With `check_settings`, which the GANs trained on datasets of build_dataset have, it stops before the data.
+    """
+    if getattr(arguments, "check_settings", False):
+        check_settings(application, arguments.resolution, arguments.preset, arguments.overrides)
+        return
     training = prepare_training(
         application,
         arguments.data_dir,

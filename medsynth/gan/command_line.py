@@ -20,6 +20,7 @@ def train_parser(description: str) -> argparse.ArgumentParser:
     command.add_argument("random_seed", type=app.non_negative_seed)
     command.add_argument("resolution", type=app.power_of_two, help="of the images: a power of two")
     app.add_config_options(command, "published")
+    app.add_check_option(command)
     app.add_leak_option(command)
     return parser
 

@@ -11,6 +11,7 @@ from medsynth.metrics.features import EXTRACTORS, require_extractor
 
 FID, SWD = "FID", "SWD"
 SWD_FEATURES = "swd"
+_WITHOUT_NETWORK = ("none", SWD_FEATURES)
 
 
 @dataclass(frozen=True)
@@ -50,22 +51,28 @@ class StoppingConfig:
 
 
 def check_stopping(config: StoppingConfig) -> None:
-    """Refuse settings that make no sense together, or weights that are not there.
+    """Refuse settings that make no sense together; `require_stopping_weights` looks for the weights.
 
     Raises:
         UsageError: An unknown extractor, or weights that nothing would use.
-        NetworkError: No such weights.
     """
-    without_network = ("none", SWD_FEATURES)
-    if config.features in without_network and config.weights:
+    if config.features in _WITHOUT_NETWORK and config.weights:
         raise UsageError(
             f"stopping.weights has no effect with stopping.features={config.features}.", received=config.weights
         )
-    if config.features not in (*without_network, *EXTRACTORS):
+    if config.features not in (*_WITHOUT_NETWORK, *EXTRACTORS):
         raise UsageError(
             f"stopping.features is none, {SWD_FEATURES} or one of {', '.join(EXTRACTORS)}.", received=config.features
         )
-    if config.features not in without_network and config.weights:
+
+
+def require_stopping_weights(config: StoppingConfig) -> None:
+    """Refuse weights that are not there, of settings that `check_stopping` has passed.
+
+    Raises:
+        NetworkError: No such weights.
+    """
+    if config.features not in _WITHOUT_NETWORK and config.weights:
         require_extractor(config.features, Path(config.weights))
 
 

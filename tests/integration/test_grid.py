@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -40,16 +41,16 @@ def write_grid(folder: Path, option: str = "") -> Path:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Return a grid's file, and its folder: begun with an option that the GAN refuses, then run to its end."""
+    """Return a grid's file, and its folder: begun with weights that the GAN does not find, then run to its end."""
     folder = tmp_path_factory.mktemp("grid")
     out = folder / "out"
-    wrong = write_grid(folder, ", --set, network.fmap_mox=8")
+    wrong = write_grid(folder, ", --set, stopping.features=inception-keras, --set, stopping.weights=none.h5")
     broken = run_script(SCRIPT, wrong, "--out", out, "--jobs", "2", "--cpus", "1", timeout=900)
     assert broken.returncode == 2
     message = broken.stderr
     assert "Traceback" not in message
     assert "classes-2/seed-1/GAN_prog/train failed: exit code 2" in message
-    assert "Did you mean network.fmap_max?" in message  # the GAN's own words, from its log
+    assert "The weights for --features inception-keras were expected here" in message  # the GAN's own words, in its log
     assert "not run for want of it: classes-2/seed-1/GAN_prog/classifier" in message
     assert "1 failed, 3 not run for want of them" in message
     assert (out / "failures.txt").is_file()
@@ -115,6 +116,24 @@ def test_what_a_late_stage_would_refuse_is_refused_at_once(tmp_path: Path, optio
     text = grid.read_text()
     grid.write_text((text.replace("seeds: [1]\n", "") if "seeds" in option else text) + option + "\n")
     assert message in refused(SCRIPT, grid, "--plan")
+
+
+@pytest.mark.parametrize("more", [["--plan"], []])
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("fmap_max=8", "fmap_mox=8", "GAN_prog/train cannot be run.*Did you mean network.fmap_max.*network.fmap_mox"),
+        ("--split, 0.25", "--split, 0.75", "classes/dataset cannot be run.*--split is a fraction.*Received: 0.75"),
+    ],
+)
+def test_commands_judge_their_options_before_the_first_stage(
+    tmp_path: Path, more: list[str], old: str, new: str, message: str
+) -> None:
+    grid = write_grid(tmp_path)
+    assert old in grid.read_text()
+    grid.write_text(grid.read_text().replace(old, new))
+    assert re.search(message, refused(SCRIPT, grid, "--out", tmp_path / "out", *more))
+    assert not (tmp_path / "out").exists()
 
 
 def test_another_grids_folder_and_other_code_are_named(finished: tuple[Path, Path], tmp_path: Path) -> None:

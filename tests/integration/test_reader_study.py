@@ -174,6 +174,28 @@ def test_folders_of_pictures_serve_too(tmp_path: Path, num_channels: int) -> Non
         draw(read_pools(tmp_path / "real", tmp_path / "made", "test"), 13, 0.54, 0)
 
 
+def test_real_images_in_place_of_synthetic_ones_are_refused(data: tuple[Path, Path], tmp_path: Path) -> None:
+    again = tmp_path / "again"
+    (again / "inference").parent.mkdir()
+    (again / "inference").symlink_to(data[0])
+    message = refused(SCRIPT, "create", data[0], again, tmp_path / "study", "--num", NUM)
+    assert "others than the real ones" in message
+    assert message.endswith("Received: the folder of the real ones")
+    assert not (tmp_path / "study").exists()
+    shutil.copytree(data[0], tmp_path / "copy" / "inference")
+    with pytest.raises(DataError, match=r"Received: the images of .* again"):
+        read_pools(data[0], tmp_path / "copy", "test")
+    pictures = tmp_path / "pictures"
+    (pictures / "made").mkdir(parents=True)
+    for number, folder in enumerate((pictures, pictures / "made")):
+        Image.fromarray(np.full((8, 8), number, np.uint8)).save(folder / "1.png")
+    for real, synthetic in ((pictures, pictures / "made"), (pictures / "made", pictures)):
+        with pytest.raises(DataError, match="Received: a folder that shares images with"):
+            read_pools(real, synthetic, "test")
+    with pytest.raises(DataError, match="Received: the folder of the real ones"):
+        read_pools(pictures, pictures, "test")
+
+
 def test_what_cannot_be_drawn_is_refused(data: tuple[Path, Path], study: Path, tmp_path: Path) -> None:
     assert "new folder" in refused(SCRIPT, "create", *data, study)
     assert "the study needs 50 images" in refused(SCRIPT, "create", *data, tmp_path / "a", "--num", 100).lower()
@@ -237,7 +259,8 @@ def test_a_spreadsheets_table_counts_the_same(study: Path, tmp_path: Path) -> No
     write_answers(study, tmp_path / "answers-a.csv", 0.7, 1)
     write_answers(study, tmp_path / "answers-b (1).csv", 0.7, 1, separator=";", mark="\ufeff")
     text = (tmp_path / "answers-b (1).csv").read_text()
-    (tmp_path / "answers-b (1).csv").write_text(text.replace(";real;", ";Real ;").replace(";synthetic;", "; S;"))
+    text = text.replace(";real;", ";Real ;").replace(";synthetic;", "; S;").replace(";3\n", ";3,00\n")
+    (tmp_path / "answers-b (1).csv").write_text(text)
     out = tmp_path / "found"
     result = run_script(SCRIPT, "evaluate", study, *sorted(tmp_path.glob("*.csv")), "--out", out)
     assert result.returncode == 0, result.stderr
@@ -264,7 +287,13 @@ def test_missing_rows_and_empty_answers_are_counted_as_missing(study: Path, tmp_
         ("item_002", "item_999", r"Line 3, column 'item': an item of the study, item_001 to item_024.*'item_999'"),
         ("item_002", "item_003", r"Line 4, column 'item': every item has one row.*'item_003'"),
         (",(real|synthetic),", ",fake,", r"Line 2, column 'answer': real or synthetic was expected.*'fake'"),
-        (",3\n", ",4\n", r"column 'confidence': 1, 2, 3 or nothing.*'4'"),
+        (
+            ",3\n",
+            ",4\n",
+            r"column 'confidence': a confidence is 1 \(a guess\), 2 .*, 3 .* or nothing; write it so.*'4'",
+        ),
+        (",3\n", ',"0,8"\n', r"Line 2, column 'confidence': a confidence is 1 \(a guess\), 2 .*'0,8'"),
+        (",3\n", ",0,8\n", r"Line 2 must have 4 cells.*A decimal comma adds a cell: a confidence is 1 \(a guess\), 2"),
         ("study-[0-9a-f]+", "study-of-others", r"Answers to study-.*'study-of-others'"),
         ("item,answer", "item,verdict", r"The columns item, answer were expected"),
         (",(real|synthetic),", ",,", r"An answer was expected"),

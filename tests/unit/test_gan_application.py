@@ -10,9 +10,9 @@ import pytest
 from GAN_cpd.application import APPLICATION as CPD
 from GAN_prog.application import APPLICATION as PROG
 from medsynth.data.pyramid import ImagePyramid
-from medsynth.errors import DataError, DivergenceError, UsageError
+from medsynth.errors import DataError, DivergenceError, NetworkError, UsageError
 from medsynth.gan import trainer
-from medsynth.gan.application import GanApplication, Training, prepare_training
+from medsynth.gan.application import GanApplication, Training, check_settings, prepare_training
 from medsynth.interrupts import StoppedError
 from medsynth.training.checkpoint import read_arrays
 from tests.toy_data import write_toy_dataset
@@ -36,9 +36,13 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def prepare(dataset: Path, application: GanApplication = CPD, **changes: Any) -> Training:
+    return prepare_training(application, dataset, 3, RESOLUTION, "cpu", assignments(changes))
+
+
+def assignments(changes: dict[str, Any]) -> list[str]:
+    """Return the small settings with some changed, as --set takes them."""
     settings = SMALL | {key.replace("__", "."): value for key, value in changes.items()}
-    overrides = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
-    return prepare_training(application, dataset, 3, RESOLUTION, "cpu", overrides)
+    return [f"{key}={json.dumps(value)}" for key, value in settings.items()]
 
 
 @pytest.mark.parametrize(
@@ -59,6 +63,15 @@ def prepare(dataset: Path, application: GanApplication = CPD, **changes: Any) ->
 def test_settings_without_sense_are_refused(dataset: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         prepare(dataset, **changes)
+    with pytest.raises(UsageError, match=message):
+        check_settings(CPD, RESOLUTION, "cpu", assignments(changes))
+
+
+def test_weights_are_looked_for_beside_the_data(dataset: Path) -> None:
+    changes = {"stopping__features": "inception-keras", "stopping__weights": "/nowhere.h5"}
+    with pytest.raises(NetworkError, match=r"/nowhere\.h5: The weights for --features inception-keras"):
+        prepare(dataset, **changes)
+    assert check_settings(CPD, RESOLUTION, "cpu", assignments(changes)).stopping.weights == "/nowhere.h5"
 
 
 def test_a_growing_gan_takes_what_the_other_refuses(dataset: Path) -> None:

@@ -97,6 +97,7 @@ def test_new_images_pass_with_every_figure(new):
         *(f"{kind}_{way}" for kind in ("excess_share", "nearer_than_any") for way in ("distance", "ratio")),
         "near_copies", "membership_auc_pixels", "found_at_5_percent_pixels", *(f"planted {kind}" for kind in MUST_FIND),
     }  # fmt: skip
+    assert {key for key, measure in found.items() if measure.threshold is not None} == deciding
     assert found["found_at_1_percent_pixels"].value is None
     assert "300 controls or more" in found["found_at_1_percent_pixels"].reason
     assert found["membership_auc_pixels"].low < 0.5 < found["membership_auc_pixels"].high

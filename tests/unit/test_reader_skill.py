@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -12,7 +14,10 @@ from benchmark.readers.accuracy import (
     resampled_items,
 )
 from benchmark.readers.agreement import cohen_kappa, fleiss_kappa, kappa_estimate
+from benchmark.readers.answers import Answers
 from benchmark.readers.conclusion import conclude, conclude_readers
+from benchmark.readers.report import format_findings, measure
+from benchmark.readers.study import StudyKey
 from medsynth.classify.evaluation.evaluate import proportion
 
 Floats = npt.NDArray[np.float64]
@@ -229,3 +234,52 @@ def test_single_readers_are_judged_with_an_adjustment_for_their_number() -> None
     assert conclude_readers(("lucky", "b", "c"), skills)[0].startswith("No single reader's accuracy is shown")
     one_word = reader_skill(IS_REAL, np.ones(NUM), NO_CONFIDENCE, ONCE)
     assert "says little" in conclude_readers(("a",), [one_word])[1]
+
+
+def test_the_auc_of_one_image_of_a_kind_has_no_interval() -> None:
+    is_real = np.array([True, False])
+    weights = resampled_items(is_real, 100, 0)
+    alike = reader_skill(is_real, np.ones(2), np.ones(2), weights).auc
+    assert alike is not None
+    assert alike.value == 0.5
+    assert np.isnan(alike.low), "no resample of one image is another"
+
+
+@pytest.mark.parametrize(
+    ("called", "reasons"),
+    [
+        (
+            [[1, 1, 0, 0], [1, 1, 0, 0]],
+            [
+                "The AUC of a has no interval: all resamples of 4 images give the same value",
+                "The AUC of b has no interval",
+                "Cohen's kappa of a and b has no interval: all resamples of 4 images give the same value",
+                "Fleiss' kappa has no interval",
+            ],
+        ),
+        (
+            [[1, 1, 1, 1], [1, 1, 1, np.nan]],
+            [
+                "Cohen's kappa of a and b is undefined: all answers to 3 common images are the same word.",
+                "Fleiss' kappa is undefined: all answers to 3 common images are the same word.",
+            ],
+        ),
+        (
+            [[1, np.nan, 0, np.nan], [np.nan, 1, np.nan, 0]],
+            [
+                "The AUC of a has no interval: all resamples of 2 images",
+                "Cohen's kappa of a and b is undefined: no image was answered by two readers.",
+                "Fleiss' kappa is undefined: no image was answered by two readers.",
+            ],
+        ),
+    ],
+)
+def test_the_report_says_why_a_figure_has_no_interval(called: list[list[float]], reasons: list[str]) -> None:
+    items = tuple(f"item_{number}" for number in range(4))
+    key = StudyKey(Path("study"), "study-x", items, np.arange(4) < 2, items, {})
+    matrix = np.array(called, float)
+    text = format_findings(measure(key, Answers(("a", "b"), matrix, np.where(np.isnan(matrix), np.nan, 2.0)), 0.1))
+    sentences = " ".join(text.split())
+    for reason in reasons:
+        assert reason in sentences
+    assert sentences.count("[none]") == sum(" has no interval" in one for one in (sentences.split(". ")))

@@ -149,6 +149,33 @@ def test_refuses_what_would_mislead(
         read_inputs(request(places, **more))
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("File,Sex\n{path},F\n", "A column Path or path with the images' paths.*Received: File, Sex"),
+        ("Path,Weight\n{path},70\n", "A column of groups was expected.*Received: Weight"),
+        ("Path,Sex\nelsewhere.png,F\n", "Rows of test images were expected.*1 row that fit none of 32 test images"),
+        ("", "The file is no readable csv"),
+    ],
+)
+def test_refuses_metadata_before_anything_is_made(
+    places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, message: str
+) -> None:
+    _without_inference(places)
+    write_json(places[0] / "config.json", {"application": "DCGAN", "resolution": 16})
+    monkeypatch.setattr(unlabelled, "run_step", lambda step: pytest.fail(f"{step.title} came before"))
+    metadata = tmp_path / "people.csv"
+    write_text(metadata, text.format(path=read_label_table(places[1] / "test").paths[0]))
+    with pytest.raises(MedsynthError, match=f"people.csv: {message}"):
+        read_inputs(request(places, metadata=metadata))
+
+
+def test_takes_metadata_of_which_some_rows_fit(places: Places, tmp_path: Path) -> None:
+    metadata = tmp_path / "people.csv"
+    write_text(metadata, f"Path,Sex\n{read_label_table(places[1] / 'test').paths[0]},F\n")
+    assert read_inputs(request(places, metadata=metadata)).metadata == metadata
+
+
 def test_refuses_to_write_into_the_data(places: Places) -> None:
     with pytest.raises(MedsynthError, match="folder of their own"):
         read_inputs(request(places, out_dir=places[1]))

@@ -72,6 +72,7 @@ def test_leaves_out_columns_of_many_words_and_findings(tmp_path: Path) -> None:
     ("File,Sex\na.png,F\n", "A column Path or path"),
     ("Path,Weight\na.png,70\n", "Received: Weight"),
     ("Path\na.png\n", "Received: no other column"),
+    ("Path,Sex\nb.png,F\nc.png,M\n", "end as that of raw/a.png does.*2 rows that fit none of 1 test image"),
 ])  # fmt: skip
 def test_refuses_a_table_without_groups(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(DataError, match=words):

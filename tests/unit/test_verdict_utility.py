@@ -116,6 +116,7 @@ def test_says_how_many_more_where_nothing_can_be_measured(
     assert words in gate.reason
     loss = measure(gate.measures, "auroc_difference")
     assert loss.more_needed == more or (more is None and loss.more_needed in range(1, 10))
+    assert (loss.threshold, loss.outcome) == (None, Outcome.INSUFFICIENT)
 
 
 def test_names_labels_of_few_patients_and_leaves_them_out(tmp_path: Path) -> None:
@@ -147,6 +148,11 @@ def test_a_label_that_is_lost_fails_the_gate_though_the_mean_passes(tmp_path: Pa
     others = [one for one in group(gate.measures, PER_LABEL) if one.key != "auroc_difference.Pneumonia 0"]
     assert len(others) == 11
     assert all(one.outcome is None for one in others)
+    assert all(one.threshold == UTILITY["label_margin"] for one in others), (
+        "a limit, which they need not be shown to keep"
+    )
+    shown = [one for one in gate.measures if one.group != PER_LABEL]
+    assert all((one.threshold is None) == (one.outcome is None) for one in shown), "as docs/verdict.md has it"
 
 
 def test_intervals_of_labels_hold_for_all_at_once(tmp_path: Path) -> None:
