@@ -18,6 +18,7 @@ from medsynth.report.canvas import new_figure, save_png, wrapped_lines
 from medsynth.report.figures import COLOURS, MARKERS
 
 _CHANCE = 0.5
+_HEADROOM = 0.015  # of the axis, so that a mark at 1 is whole
 _ALL_BARS = 0.72  # of the distance of two settings
 _HATCHES = ("", "///", "...", "xxx")
 _LINE = 0.15  # inches, of a caption
@@ -54,7 +55,8 @@ def draw_sweep(path: Path, grid: Grid, sweep: Sweep) -> None:
     axes.axhline(_CHANCE, color="0.45", linewidth=1, linestyle="--", zorder=1)
     axes.set_xticks(range(num_settings), [_tick(sweep, setting) for setting in sweep.settings])
     axes.set_xlim(-0.6, num_settings - 0.4)
-    axes.set_ylim(_lowest(axes), 1.005)
+    lowest = _lowest(axes)
+    axes.set_ylim(lowest, 1 + _HEADROOM * (1 - lowest))
     axes.set_xlabel(SETTING_TITLES[sweep.benchmark])
     axes.set_ylabel("mean AUROC on real test images")
     axes.grid(axis="y", color="0.92")

@@ -98,20 +98,23 @@ class Sweep:
 def estimate(terms: Sequence[tuple[float, Group]]) -> SeedInterval:
     """Return the sum of factor * mean over groups, with an interval over patients and seeds.
 
-    Where all groups have one seed, the interval holds the choice of patients alone (see `lacks_seeds`).
+    The interval ends where the sum of values of AUROC must: a mean at 0 and 1, a difference at -1 and 1. Where all
+    groups have one seed, it holds the choice of patients alone (see `lacks_seeds`).
     """
     if any(len(group.seeds) > 1 for _, group in terms):
-        return combination_over_seeds([(factor, group.values, group.resampled) for factor, group in terms])
-    value = sum(factor * group.values[0] for factor, group in terms)
-    found = interval(float(value), np.sum([factor * group.resampled[0] for factor, group in terms], axis=0))
-    return SeedInterval(found.value, found.low, found.high, found.num_resamples)
+        found = combination_over_seeds([(factor, group.values, group.resampled) for factor, group in terms])
+    else:
+        value = sum(factor * group.values[0] for factor, group in terms)
+        one = interval(float(value), np.sum([factor * group.resampled[0] for factor, group in terms], axis=0))
+        found = SeedInterval(one.value, one.low, one.high, one.num_resamples)
+    least, most = (sum(limit(factor, 0.0) for factor, _ in terms) for limit in (min, max))
+    low, high = (float(end) for end in np.clip((found.low, found.high), least, most))
+    return replace(found, low=low, high=high)
 
 
 def estimate_mean(group: Group) -> SeedInterval:
-    """Return the mean of one group with its interval, which ends where AUROC does."""
-    found = estimate([(1.0, group)])
-    low, high = (float(end) for end in np.clip((found.low, found.high), 0.0, 1.0))
-    return replace(found, low=low, high=high)
+    """Return the mean of one group with its interval."""
+    return estimate([(1.0, group)])
 
 
 def lacks_seeds(terms: Sequence[tuple[float, Group]]) -> bool:

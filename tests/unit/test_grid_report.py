@@ -301,6 +301,20 @@ def test_one_seed_has_an_interval_over_patients_and_several_a_wider_one() -> Non
     assert estimate_mean(several.groups["real"]).high <= 1
 
 
+def test_intervals_end_where_auroc_does() -> None:
+    """Two seeds far apart: Student's t with one degree of freedom would reach far beyond what can be."""
+    gaps, means = [], []
+    for seed in range(8):
+        aurocs = {2: {"real": 0.95, "GAN_prog": 0.6}}
+        (setting,) = draw_sweep(np.random.default_rng(seed), "classes", aurocs, num_seeds=2, spread=0.2).settings
+        gap = gap_terms(setting, "GAN_prog")
+        assert gap is not None
+        gaps.append(estimate(gap))
+        means.append(estimate_mean(setting.groups["GAN_prog"]))
+    assert (min(one.low for one in gaps), max(one.high for one in gaps)) == (-1, 1)
+    assert (min(one.low for one in means), max(one.high for one in means)) == (0, 1)
+
+
 def test_settings_on_one_test_share_their_draws(small_grid: Path) -> None:
     samples = next(one for one in measure(read_grid(small_grid), 200) if one.benchmark == "samples")
     classes = next(one for one in measure(read_grid(small_grid), 200) if one.benchmark == "classes")
