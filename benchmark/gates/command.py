@@ -18,6 +18,7 @@ from medsynth.errors import UsageError
 from medsynth.files import make_folder, write_json, write_text
 
 PAGE, REPORT = "verdict.html", "verdict.json"
+PRIVACY = "privacy"
 Judge = Callable[[VerdictInputs, Mapping[str, float]], Gate]
 
 
@@ -113,10 +114,11 @@ def _require_settings_for_filters(inputs: VerdictInputs) -> None:
 
 def judge(inputs: VerdictInputs, thresholds: Thresholds) -> tuple[Gate, ...]:
     """Return the three gates, each judged by its own section of the thresholds."""
-    return tuple(
-        judge_one(inputs, {name: one.value for name, one in thresholds[key].items()})
-        for key, judge_one in (joint_judges() if inputs.application == JOINT_GAN else judges()).items()
-    )
+    by_key = joint_judges() if inputs.application == JOINT_GAN else judges()
+    # Filters belong to privacy and train what is missing, which utility then finds.
+    order = sorted(by_key, key=lambda key: key != PRIVACY) if inputs.filter else list(by_key)
+    gates = {key: by_key[key](inputs, {name: one.value for name, one in thresholds[key].items()}) for key in order}
+    return tuple(gates[key] for key in by_key)
 
 
 def judges() -> dict[str, Judge]:

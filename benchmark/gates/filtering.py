@@ -38,7 +38,7 @@ from medsynth.classify.neighbours.command import ImageSplit
 from medsynth.classify.neighbours.training_images import computed_features
 from medsynth.classify.testing import TEST_FOLDER
 from medsynth.data.derived_splits import write_subset
-from medsynth.data.wording import listed
+from medsynth.data.wording import counted, listed
 from medsynth.files import atomic_path, make_folder, read_json, write_json
 from medsynth.networks.trained_classifier import TRAIN_FOLDER
 from medsynth.runs import DONE_NAME
@@ -47,6 +47,8 @@ FOLDER, TABLE, PICTURE = "filtered", "price_of_privacy.csv", "price_of_privacy.p
 GROUP = "after filtering"
 _FILTER_JSON, _GENERATOR_JSON = "filter.json", "generator.json"
 _TRAIN = "train"
+# From fewer images the attack says how training and held-out images differ in themselves, not what is learnt by heart.
+FEWEST_LEFT = 100
 _THRESHOLD_NAME = "filter_percentile_"
 Kept = npt.NDArray[np.bool_]
 
@@ -125,9 +127,13 @@ def price_of_privacy(
         if same is not None:  # stricter filters keep subsets, so as many images are the same images
             points.append(dataclasses.replace(same, name=name, percentile=percentile, threshold=threshold))
             continue
-        auroc, remark = _utility(inputs, split, name, threshold, kept)
         left = int(kept.sum())
-        found = attacker.auc(kept) if left else Interval(float("nan"))
+        if left < FEWEST_LEFT:
+            nothing, remark = Interval(float("nan")), f"{counted(left, 'image')} left, fewer than {FEWEST_LEFT}"
+            points.append(Point(name, percentile, threshold, left, len(kept), nothing, None, remark))
+            continue
+        auroc, remark = _utility(inputs, split, name, threshold, kept)
+        found = attacker.auc(kept)
         points.append(Point(name, percentile, threshold, left, len(kept), found, auroc, remark))
     return _price(make_folder(inputs.out_dir / FOLDER), points)
 
@@ -231,7 +237,8 @@ def _price(folder: Path, points: list[Point]) -> Price:
         pd.DataFrame(rows).to_csv(temporary, index=False, lineterminator="\n")
     draw_price(folder / PICTURE, rows)
     said = "; ".join(
-        f"{row['filter']}: {row['num_kept']:,} of {row['num_images']:,} left, attack {row['attack_auc']:.3f}"
+        f"{row['filter']}: {row['num_kept']:,} of {row['num_images']:,} left"
+        + ("" if row["attack_auc"] is None else f", attack {row['attack_auc']:.3f}")
         + ("" if row["auroc"] is None else f", AUROC {row['auroc']:.3f}")
         for row in rows
     )
@@ -244,7 +251,16 @@ def _price(folder: Path, points: list[Point]) -> Price:
         f"Curves over ever stricter filters. {said}.",
         (folder / PICTURE).read_bytes(),
     )
-    notes = [f"Filter {point.name}: no classifier, {point.remark}." for point in points if point.remark]
+    notes = [
+        f"Filter {point.name}: {'neither attack nor classifier' if point.num_kept < FEWEST_LEFT else 'no classifier'}, "
+        f"{point.remark}."
+        for point in points
+        if point.remark
+    ]
+    notes.append(
+        "The attack after filtering has the synthetic training images alone, that of the gate all synthetic images; so "
+        "the two differ where there is no filter, too."
+    )
     notes.append(
         "A filter moves distances to training images and nothing else: it takes copies out, not what a network has "
         "learnt of a patient in other images, and the filtered set is to be judged again before it is shared."
@@ -278,7 +294,7 @@ def _measures(points: list[Point]) -> list[Measure]:
             ("attack_auc", "AUC of the membership attack", point.attack_auc),
             ("auroc", "mean AUROC of a classifier", point.auroc),
         ):
-            if one is not None:
+            if one is not None and np.isfinite(one.value):
                 measures.append(
                     Measure(f"{key}_{point.name}", f"{title}, {what}", one.value, one.low, one.high, point.num_kept,
                             "synthetic images", group=GROUP)

@@ -4,6 +4,7 @@ Every gate reads the same two datasets, in the form of build_dataset: `real_spli
 learnt from, `held_out_splits` real ones of other patients, `synthetic_split("train")` and its like synthetic ones.
 """
 
+import hashlib
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from medsynth.classify.data import SplitData, read_split
 from medsynth.classify.experiment import inference_folder, name_of_gan, real_results_folder, report_of_gan
 from medsynth.data.labels import read_label_table, read_patients, require_split
 from medsynth.data.manifest import check_manifest
-from medsynth.data.tfrecords import available_resolutions
+from medsynth.data.tfrecords import Images, RecordFile, available_resolutions
 from medsynth.data.wording import counted, listed
 from medsynth.errors import DataError, UsageError
 from medsynth.files import read_json, require_folder
@@ -28,6 +29,7 @@ SPLITS = ("train", "valid", "test")
 JOINT_GAN = "joint GAN"
 UNKNOWN = "synthetic"  # what `name_of_gan` says where nothing names the GAN
 OUT_FOLDER = "verdict"
+_IMAGES_PER_BLOCK = 256
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,7 @@ class VerdictInputs:
         label_names: Of real and synthetic images alike; empty where the synthetic ones have none.
         held_out: Names of real splits whose patients are not in train, `test` first; empty where there are none.
         patients_known: Whether every real split says whose each image is.
+        is_trained_on: Whether the GAN learnt from exactly the real training images; None where nothing says it.
         extractor: Whose features are compared; None where no classifier was trained and none was named.
         real: Facts of every real split.
         synthetic: Facts of every synthetic split.
@@ -130,6 +133,7 @@ class VerdictInputs:
     filter: bool = False
     seed: int = 0
     notes: tuple[str, ...] = field(default_factory=tuple)
+    is_trained_on: bool | None = None
 
     @property
     def command(self) -> str:
@@ -187,6 +191,7 @@ def read_inputs(request: Request) -> VerdictInputs:
             path=synthetic_dir,
         )
     label_names = _common_labels(real, synthetic)
+    is_trained_on = _is_trained_on(request.results_dir, application, real["train"], resolution)
     return VerdictInputs(
         application=application,
         resolution=resolution,
@@ -204,7 +209,8 @@ def read_inputs(request: Request) -> VerdictInputs:
         train=request.train,
         filter=request.filter,
         seed=request.seed,
-        notes=(*notes, *_notes_on_gan(request.results_dir, application, real["train"], resolution)),
+        notes=(*notes, *_notes_on_gan(application, is_trained_on, real["train"])),
+        is_trained_on=is_trained_on,
     )
 
 
@@ -269,10 +275,12 @@ def _check_patients(request: Request, real: Mapping[str, SplitData]) -> tuple[tu
     for name in ("test", "valid"):
         others = patients.get(name)
         shared = sorted(train & others) if train is not None and others is not None else []
-        if name == "test" and (shared or leaks):
-            _refuse_shared(request.data_dir, shared, leaks)
-        if shared:
-            notes.append(f"{name} shares {counted(len(shared), 'patient')} with train, so it is not used as held out.")
+        num_images = 0 if name not in real else num_shared_images(real["train"].records, real[name].records)
+        if name == "test" and (shared or num_images or leaks):
+            _refuse_shared(request.data_dir, shared, num_images, leaks)
+        if shared or num_images:
+            what = counted(len(shared), "patient") if shared else counted(num_images, "image")
+            notes.append(f"{name} shares {what} with train, so it is not used as held out.")
         elif name in real:
             held_out.append(name)
     patients_known = all(names is not None for names in patients.values())
@@ -286,14 +294,32 @@ def _check_patients(request: Request, real: Mapping[str, SplitData]) -> tuple[tu
     return tuple(held_out), patients_known, notes
 
 
-def _refuse_shared(data_dir: Path, shared: list[str], leaks: tuple[str, ...]) -> None:
+def num_shared_images(train: RecordFile, others: RecordFile) -> int:
+    """Return how many images of one file stand, pixel for pixel, in the other one, too."""
+    if train.shape != others.shape:
+        return 0  # `_common_labels` says so
+    known = {hash_of for block in train.batches(_IMAGES_PER_BLOCK) for hash_of in map(_pixel_hash, block)}
+    return sum(hash_of in known for block in others.batches(_IMAGES_PER_BLOCK) for hash_of in map(_pixel_hash, block))
+
+
+def _pixel_hash(image: Images) -> bytes:
+    return hashlib.blake2b(image.tobytes(), digest_size=16).digest()
+
+
+def _refuse_shared(data_dir: Path, shared: list[str], num_images: int, leaks: tuple[str, ...]) -> None:
     examples = f" ({', '.join(shared[:3])}{' and others' if len(shared) > 3 else ''})" if shared else ""
     raise DataError(
         f"Train and test share patients or images{examples}, so that test images are not held out, and every gate "
         "would say too much. Build the dataset with separate splits, and train on it.",
-        received=counted(len(shared), "patient") + " in both" if shared else ", ".join(leaks),
+        received=_received(shared, num_images, leaks),
         path=data_dir,
     )
+
+
+def _received(shared: list[str], num_images: int, leaks: tuple[str, ...]) -> str:
+    if shared:
+        return f"{counted(len(shared), 'patient')} in both"
+    return f"{counted(num_images, 'image')} in both" if num_images else ", ".join(leaks)
 
 
 def _patients(split: SplitData) -> frozenset[str] | None:
@@ -349,13 +375,29 @@ def split_facts(split: SplitData, *, with_patients: bool) -> SplitFacts:
     return SplitFacts(len(split), None if patients is None else len(patients), split.records.digest)
 
 
-def _notes_on_gan(results_dir: Path, application: str, train: SplitData, resolution: int) -> list[str]:
+def _is_trained_on(results_dir: Path, application: str, train: SplitData, resolution: int) -> bool | None:
+    """Return whether the GAN learnt from these images; None where that is not known.
+
+    A DCGAN's digest is one of frames, before they are put into records.
+    """
+    settings = settings_of_gan(results_dir)
+    digest = settings.get("data.images_sha256")
+    if digest is None or application == DCGAN or settings.get("resolution") != resolution:
+        return None
+    return bool(digest == train.records.digest)
+
+
+def _notes_on_gan(application: str, is_trained_on: bool | None, train: SplitData) -> list[str]:
     """Say where it is not sure that the GAN was trained on these images."""
+    if is_trained_on:
+        return []
     if application == UNKNOWN:
         return ["Nothing says what made the synthetic images, nor what it was trained on."]
-    settings = settings_of_gan(results_dir)
-    if settings.get("resolution") != resolution or settings.get("data.images_sha256") == train.records.digest:
-        return []
+    if is_trained_on is None:
+        return [
+            f"Nothing says whether the {application} was trained on the images of {train.folder}. Copies of other "
+            "images cannot be found."
+        ]
     return [
         f"The images that the {application} was trained on are not exactly those of {train.folder} now; copies of "
         "images that are not there any more cannot be found."

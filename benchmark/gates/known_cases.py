@@ -82,7 +82,14 @@ def make_cases(data_dir: Path, out_dir: Path, resolution: int, *, other: Path | 
         with atomic_path(made[name]) as temporary:
             for split in SPLITS:
                 _write(temporary / "inference" / split, source, split, blocks(split), name)
-            write_json(temporary / "config.json", {"application": f"known case: {name}", "resolution": resolution})
+            write_json(
+                temporary / "config.json",
+                {
+                    "application": f"known case: {name}",
+                    "resolution": resolution,
+                    "data.images_sha256": data.records("train").digest,
+                },
+            )
     return made
 
 

@@ -178,6 +178,29 @@ def test_near_copies_among_held_out_images_excuse_as_many(evidence):
         assert by_key(judge_evidence(changed, THRESHOLDS, NUM_HELD_OUT))["near_copies"].outcome is outcome
 
 
+@pytest.mark.usefixtures("gathered")
+@pytest.mark.parametrize(("is_trained_on", "outcome"), [(True, Outcome.PASS), (None, Outcome.PASS), (False, "open")])
+def test_a_gan_of_other_training_images_never_passes(new, is_trained_on, outcome):
+    gate = judge_privacy(dataclasses.replace(new, is_trained_on=is_trained_on), THRESHOLDS)
+    assert gate.outcome is (Outcome.INSUFFICIENT if outcome == "open" else outcome)
+    assert any(one.key == "training_images" for one in gate.measures) == (is_trained_on is False)
+
+
+@pytest.mark.parametrize(("low", "high", "outcome"), [
+    (0.45, 0.55, Outcome.PASS), (0.36, 0.41, Outcome.PASS), (0.30, 0.36, Outcome.INSUFFICIENT),
+    (0.63, 0.70, Outcome.FAIL),
+])  # fmt: skip
+def test_an_attack_that_finds_the_controls_says_that_they_differ(evidence, low, high, outcome):
+    spaces = [
+        dataclasses.replace(
+            space, calibrated=dataclasses.replace(space.calibrated, auc=Interval((low + high) / 2, low, high))
+        )
+        for space in evidence.spaces
+    ]
+    found = by_key(judge_evidence(dataclasses.replace(evidence, spaces=spaces), THRESHOLDS, NUM_HELD_OUT))
+    assert found["membership_auc_pixels"].outcome is outcome
+
+
 @pytest.mark.parametrize(
     ("copies", "num", "controls", "num_controls", "outcome"),
     [
@@ -219,6 +242,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[Step]:
 
 
 def test_the_price_of_privacy_is_a_curve_that_is_paid_once(data, tmp_path, trained, monkeypatch):
+    monkeypatch.setattr(filtering, "FEWEST_LEFT", 20)
     images = np.concatenate([smooth(120, 2), copies(80)])
     inputs = dataclasses.replace(inputs_of(data, tmp_path, images, valid=smooth(20, 4)), filter=True)
     read = read_data(inputs)
@@ -264,6 +288,19 @@ def test_the_price_of_privacy_is_a_curve_that_is_paid_once(data, tmp_path, train
     stricter = filtering.price_of_privacy(inputs, read, found, THRESHOLDS | {"filter_percentile_3": 40.0})
     assert stricter.points[-1].num_kept < kept[-1]
     assert len(trained) == before + 2
+
+
+def test_of_a_handful_of_images_nothing_is_measured(data, tmp_path, trained):
+    inputs = dataclasses.replace(inputs_of(data, tmp_path, np.concatenate([smooth(30, 2), copies(200)])), filter=True)
+    read = read_data(inputs)
+    price = filtering.price_of_privacy(inputs, read, gather(inputs, read), THRESHOLDS)
+    last = price.points[-1]
+    assert last.num_kept < filtering.FEWEST_LEFT
+    assert np.isnan(last.attack_auc.value)
+    assert last.auroc is None
+    assert len(trained) == 2, "the classifier without a filter"
+    assert any(f"neither attack nor classifier, {last.num_kept} images left" in note for note in price.notes)
+    assert not any(measure.key.endswith(last.name) for measure in price.measures)
 
 
 def test_images_without_labels_have_a_curve_of_the_attack_alone(new, evidence, trained):

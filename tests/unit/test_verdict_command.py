@@ -54,6 +54,28 @@ def test_writes_page_and_report_and_says_it_in_a_few_lines(request_: Request) ->
     assert len(lines) == 5
 
 
+def test_filters_come_first_since_they_train_what_utility_reads(
+    request_: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "_require_settings_for_filters", lambda inputs: None)
+    order: list[str] = []
+    by_key = command.judges()
+
+    def noting(key: str) -> command.Judge:
+        def judge(inputs: VerdictInputs, thresholds: dict[str, float]) -> Gate:
+            order.append(key)
+            return by_key[key](inputs, thresholds)
+
+        return judge  # type: ignore[return-value]
+
+    monkeypatch.setattr(command, "judges", lambda: {key: noting(key) for key in by_key})
+    for is_filtered, first in ((False, "utility"), (True, "privacy")):
+        verdict = make_verdict(dataclasses.replace(request_, filter=is_filtered))
+        assert order.pop(0) == first
+        assert [gate.key for gate in verdict.gates] == ["utility", "fidelity", "privacy"]
+        order.clear()
+
+
 def nudged(value: float) -> float:
     """Return another value that is in the range of the same threshold."""
     return value + 1 if value > 1 else 0.9 * value

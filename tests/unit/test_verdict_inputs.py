@@ -24,7 +24,10 @@ Places = tuple[Path, Path]
 @pytest.fixture
 def places(tmp_path: Path) -> Places:
     """(results_dir, data_dir)."""
-    return write_results(tmp_path / "gan", application="prog-GAN"), write_dataset(tmp_path / "data")
+    results, data = write_results(tmp_path / "gan", application="prog-GAN"), write_dataset(tmp_path / "data")
+    facts = {"resolution": 16, "data.images_sha256": open_records(data / "train", 16).digest}
+    write_json(results / "config.json", {"application": "prog-GAN", **facts})
+    return results, data
 
 
 def request(places: Places, **more: object) -> Request:
@@ -98,6 +101,43 @@ def test_says_where_patients_are_not_known(places: Places) -> None:
     inputs = read_inputs(request(places))
     assert not inputs.patients_known
     assert "Patients are not known" in inputs.notes[0]
+
+
+def _share_images(places: Places, name: str) -> None:
+    """Put the training images' records in place of a split's, under other patients."""
+    for path in (places[1] / "train").glob("*.tfrecords"):
+        number = path.name.removeprefix("train")
+        (places[1] / name / f"{name}{number}").write_bytes(path.read_bytes())
+
+
+def test_a_split_with_training_images_is_not_held_out(places: Places) -> None:
+    _share_images(places, "valid")
+    inputs = read_inputs(request(places))
+    assert inputs.held_out == ("test",)
+    assert any("valid shares 32 images with train" in note for note in inputs.notes)
+    _share_images(places, "test")
+    with pytest.raises(MedsynthError, match=r"Train and test share patients or images.*32 images in both"):
+        read_inputs(request(places))
+
+
+@pytest.mark.parametrize(
+    ("settings", "is_trained_on", "note"),
+    [
+        ({"resolution": 16, "data.images_sha256": "other"}, False, "not exactly those"),
+        ({"resolution": 16}, None, "Nothing says whether"),
+        ({"resolution": 16, "data.images_sha256": "same"}, True, None),
+        ({"resolution": 8, "data.images_sha256": "other"}, None, "Nothing says whether"),
+    ],
+)
+def test_says_whether_the_gan_learnt_from_these_images(
+    places: Places, settings: dict[str, object], is_trained_on: bool | None, note: str | None
+) -> None:
+    same = open_records(places[1] / "train", 16).digest
+    known = {name: same if value == "same" else value for name, value in settings.items()}
+    write_json(places[0] / "config.json", {"application": "cpD-GAN", **known})
+    inputs = read_inputs(request(places, resolution=16))
+    assert inputs.is_trained_on is is_trained_on
+    assert inputs.notes == () if note is None else note in inputs.notes[0]
 
 
 def _leaking(places: Places) -> None:
