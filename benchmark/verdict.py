@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from medsynth import app
+from medsynth.errors import UsageError
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -35,14 +36,25 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--thresholds", type=Path, metavar="FILE", help="your own numbers that decide")
     parser.add_argument(
-        "--no-private-pictures", action="store_true", help="leave pictures of real patients out of the page"
+        "--no-private-pictures", action="store_true", help="leave out pictures that show, or may show, real patients"
     )
     parser.add_argument("--seed", type=app.non_negative_seed, default=0, help="of every draw (default: %(default)s)")
     return parser
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Judge, write the files, and print the verdict."""
+    """Judge, write the files, and print the verdict.
+
+    Raises:
+        UsageError: Both arguments are the same folder.
+    """
+    if arguments.results_dir.resolve() == arguments.data_dir.resolve():
+        raise UsageError(
+            "results_dir and data_dir are the same folder. The first holds the results of a GAN, the second what it "
+            "was trained on.",
+            received="one folder for both",
+            path=arguments.data_dir,
+        )
     from benchmark.gates.command import make_verdict
     from benchmark.gates.inputs import Request
 

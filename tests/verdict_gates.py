@@ -72,9 +72,9 @@ def gates() -> tuple[Gate, Gate, Gate]:
         ),
         pictures=(
             Picture("best", "The best synthetic images", "Those nearest to real test images; n = 8.",
-                    "Eight grey synthetic images in a row.", png(seed=1)),
+                    "Eight grey synthetic images in a row.", png(seed=1), is_synthetic=True),
             Picture("worst", "The worst", "Those farthest from any real one; n = 8.", "Eight grey images.",
-                    png(900, 300, 2)),
+                    png(900, 300, 2), is_synthetic=True),
         ),
         commands=("python3 classifier_real/train.py train classifier_real data 1 32",
                   "python3 classifier_real/test.py test classifier_real data 1 32"),

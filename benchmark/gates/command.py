@@ -12,6 +12,7 @@ from benchmark.gates.joint_inputs import read_joint_inputs, train_evidence
 from benchmark.gates.model import Gate
 from benchmark.gates.overall import Overall, judge_overall
 from benchmark.gates.page import render
+from benchmark.gates.private_pictures import mark_private
 from benchmark.gates.thresholds import Thresholds, read_thresholds
 from medsynth.classify.experiment import name_of_gan
 from medsynth.errors import UsageError
@@ -76,7 +77,7 @@ def make_verdict(
     elif request.train:
         train_missing(inputs)
         inputs = _read(request)  # the real classifier's features are there now
-    gates = judge(inputs, thresholds)
+    gates = mark_private(judge(inputs, thresholds))
     facts = Facts(
         overall=judge_overall(gates),
         inputs=inputs,

@@ -285,5 +285,6 @@ def _pictures(images: Images, realism: Matrix) -> list[Picture]:
             "the real ones (Kynkaanniemi et al. 2019, section 5)."
         )
         alternative = f"Sheet of {num_shown} synthetic images. {caption}"
-        pictures.append(Picture(key, title, caption, alternative, image_grid_png(shown, _NUM_COLUMNS)))
+        png = image_grid_png(shown, _NUM_COLUMNS)
+        pictures.append(Picture(key, title, caption, alternative, png, is_synthetic=True))
     return pictures

@@ -70,6 +70,7 @@ class Picture:
         alternative: What somebody who cannot see it must know.
         png: The file's bytes.
         is_private: Whether it shows real patients' images, so that the page must not be given away with the data.
+        is_synthetic: Whether it shows synthetic images and no real ones; `mark_private` says where it is private.
     """
 
     key: str
@@ -78,6 +79,7 @@ class Picture:
     alternative: str
     png: bytes
     is_private: bool = False
+    is_synthetic: bool = False
 
 
 @dataclass(frozen=True)

@@ -95,21 +95,23 @@ def _held_out(facts: Facts) -> tuple[str, str]:
 
 
 def _banners(gates: Sequence[Gate], facts: Facts) -> str:
-    num_private = sum(picture.is_private for gate in gates for picture in gate.pictures)
+    private = [picture for gate in gates for picture in gate.pictures if picture.is_private]
+    synthetic = [picture for picture in private if picture.is_synthetic]
+    too = " Synthetic images count as such, since privacy does not pass." if synthetic else ""
     found = []
-    if num_private and facts.shows_private_pictures:
+    if private and facts.shows_private_pictures:
         found.append(
             parts.banner(
-                "This page shows images of real patients.",
+                f"This page {'shows' if len(synthetic) < len(private) else 'may show'} images of real patients.",
                 "It is for those who may see them. Do not give it away with the synthetic images: "
-                "<code>--no-private-pictures</code> makes a page without them.",
+                "<code>--no-private-pictures</code> makes a page without them." + too,
             )
         )
-    elif num_private:
+    elif private:
         found.append(
             parts.banner(
                 "Images of real patients were left out.",
-                f"They would be in {counted(num_private, 'picture')}.",
+                f"They would be in {counted(len(private), 'picture')}.{too}",
                 is_quiet=True,
             )
         )

@@ -72,7 +72,7 @@ def banner(title: str, sentence: str, *, is_quiet: bool = False) -> str:
 
 
 def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]], *, kind: str = "") -> str:
-    """Return a table that scrolls inside its own frame; `wide` ones become lists where the window is narrow.
+    """Return a table that scrolls inside its own frame; `wide` ones become lists in a small window.
 
     Args:
         caption: For those who do not see the heading above it.
@@ -114,7 +114,7 @@ def measures_table(caption: str, measures: Sequence[Measure]) -> str:
         ]
         for measure in measures
     ]
-    return table(caption, head, rows, kind="measures wide" if decides else "measures")
+    return table(caption, head, rows, kind="measures wide" if decides else "measures wide narrow")
 
 
 def _reason(measure: Measure) -> str:
@@ -133,7 +133,8 @@ def figure(picture: Picture) -> str:
     width, height = Image.open(io.BytesIO(picture.png)).size
     scale = min(max(1, -(-_SMALL_PICTURE // width)), _LARGE_PIXELS)
     data = base64.b64encode(picture.png).decode("ascii")
-    mark = '<span class="private">real patients</span>' if picture.is_private else ""
+    shown = "may show real patients" if picture.is_synthetic else "real patients"
+    mark = f'<span class="private">{shown}</span>' if picture.is_private else ""
     return (
         f'<figure class="picture" id="{text(picture.key)}"><h4>{text(picture.title)}{mark}</h4>'
         f'<img src="data:image/png;base64,{data}" width="{width * scale}" height="{height * scale}" '

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from benchmark import verdict
 from benchmark.gates import command
 from benchmark.gates.command import PAGE, REPORT, make_verdict
 from benchmark.gates.inputs import Request, VerdictInputs
 from benchmark.gates.model import Gate, Outcome
-from medsynth.errors import MedsynthError
+from medsynth.errors import MedsynthError, UsageError
 from medsynth.files import read_json, write_text
 from medsynth.networks.trained_classifier import BEST_WEIGHTS, TRAIN_FOLDER
 from tests.page_checks import PageCheck
@@ -35,7 +36,7 @@ def request_(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Request:
 
 
 def test_writes_page_and_report_and_says_it_in_a_few_lines(request_: Request) -> None:
-    verdict = make_verdict(request_, command=("python3", "benchmark/verdict.py", "a folder"))
+    made = make_verdict(request_, command=("python3", "benchmark/verdict.py", "a folder"))
     out = request_.results_dir / "verdict"
     assert sorted(path.name for path in out.iterdir()) == [PAGE, REPORT]
     report = read_json(out / REPORT)
@@ -46,7 +47,7 @@ def test_writes_page_and_report_and_says_it_in_a_few_lines(request_: Request) ->
     page = (out / PAGE).read_text()
     assert PageCheck(page).faults == []
     assert "cpD-GAN" in page
-    lines = verdict.lines()
+    lines = made.lines()
     assert [line.split("  ")[0].strip() for line in lines[:3]] == ["utility", "fidelity", "privacy"]
     assert "fail" in lines[0]
     assert "insufficient data" in lines[1]
@@ -121,6 +122,25 @@ def test_leaves_real_patients_out_when_asked(request_: Request) -> None:
         make_verdict(request_, shows_private_pictures=shows)
         page = (request_.results_dir / "verdict" / PAGE).read_text()
         assert ("This page shows images of real patients" in page) is shows
+
+
+def test_counts_synthetic_images_as_private_where_privacy_fails(
+    request_: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = {gate.key: dataclasses.replace(gate, outcome=Outcome.FAIL) for gate in gates()}
+    judges = {key: lambda *_, gate=gate: gate for key, gate in failed.items()}
+    monkeypatch.setattr(command, "judges", lambda: judges)
+    make_verdict(request_, shows_private_pictures=False)
+    out = request_.results_dir / "verdict"
+    assert "<img" not in (out / PAGE).read_text()
+    assert all(picture["is_private"] for gate in read_json(out / REPORT)["gates"] for picture in gate["pictures"])
+
+
+def test_refuses_one_folder_for_both_arguments(tmp_path: Path) -> None:
+    data = write_dataset(tmp_path / "data")
+    same = tmp_path / "other" / ".." / "data"
+    with pytest.raises(UsageError, match="the same folder"):
+        verdict.main(verdict.build_parser().parse_args([str(data), str(same)]))
 
 
 def test_writes_nothing_where_the_data_cannot_be_judged(request_: Request) -> None:

@@ -152,6 +152,7 @@ def test_judges_images_of_files(places: tuple[Path, Path], tmp_path: Path, monke
     assert gate.outcome is not Outcome.PASS, "there is no real classifier"
     assert any("classifier_real/train.py" in command for command in gate.commands)
     assert [picture.key for picture in gate.pictures] == ["best", "worst"]
+    assert all(picture.is_synthetic for picture in gate.pictures)
     assert all(picture.png.startswith(b"\x89PNG") and not picture.is_private for picture in gate.pictures)
     again = judge_fidelity(inputs, FIDELITY)
     assert again.measures == gate.measures

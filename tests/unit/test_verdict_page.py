@@ -15,6 +15,8 @@ from benchmark.gates.interval_figure import draw_interval
 from benchmark.gates.model import Gate, Measure, Outcome
 from benchmark.gates.overall import judge_overall
 from benchmark.gates.page import render
+from benchmark.gates.page_parts import measures_table
+from benchmark.gates.private_pictures import mark_private
 from tests.commands import ROOT
 from tests.page_checks import PageCheck, colours, contrast
 from tests.verdict_gates import TRICKY, facts, gates, measure
@@ -159,6 +161,37 @@ def test_warns_of_real_patients_or_leaves_them_out(page: str) -> None:
     assert without.count("<img") == page.count("<img") - 1
     public = [dataclasses.replace(gate, pictures=()) for gate in made]
     assert "real patients" not in render(public, facts(made))
+
+
+@pytest.mark.parametrize(("privacy", "num_private"), [(PASS, 1), (FAIL, 3), (OPEN, 3), (NOT, 3)])
+def test_synthetic_images_are_private_unless_privacy_passes(privacy: Outcome, num_private: int) -> None:
+    made = mark_private(with_outcomes(PASS, PASS, privacy))
+    shown, left_out = (render(made, facts(made, shows_private_pictures=shows)) for shows in (True, False))
+    assert left_out.count("<img") == 3 - num_private
+    assert f"They would be in {num_private} picture" in left_out
+    assert shown.count("may show real patients</span>") == num_private - 1
+    assert all(("Synthetic images count as such" in page) is (num_private > 1) for page in (shown, left_out))
+    report = as_json(made, facts(made))
+    assert sum(picture["is_private"] for gate in report["gates"] for picture in gate["pictures"]) == num_private
+
+
+def test_warns_of_synthetic_images_alone() -> None:
+    utility, fidelity, privacy = with_outcomes(PASS, PASS, OPEN)
+    made = mark_private([utility, fidelity, dataclasses.replace(privacy, pictures=())])
+    assert "This page may show images of real patients." in render(made, facts(made))
+
+
+def test_every_table_of_figures_becomes_cards_in_a_small_window(page: str) -> None:
+    check = PageCheck(page)
+    kinds = [str(attributes["class"]).split() for tag, attributes in check.elements if tag == "table"]
+    measures = [kind for kind in kinds if "measures" in kind]
+    without_limit = Measure("a", "A", 0.2, 0.1, 0.3, 5, "images")
+    measures.append(re.findall('<table class="([^"]*)"', measures_table("A", [without_limit]))[0].split())
+    assert len(measures) > 3
+    assert all("wide" in kind for kind in measures)
+    # Five columns need less room than the six of the others before they become cards.
+    assert "narrow" in measures[-1]
+    assert STYLE.index("table.wide { min-width: 760px; }") < STYLE.index("table.narrow { min-width: 0; }")
 
 
 def test_says_whose_thresholds_they_are(page: str) -> None:
