@@ -143,12 +143,11 @@ def refuse_other_clone(script: Path) -> None:
 
 
 def require_tensorflow() -> None:
-    """Stop with the remedy where TensorFlow is not installed, and quieten its start-up messages.
+    """Stop with the remedy where TensorFlow is not installed.
 
     Raises:
         DependencyError: No TensorFlow in this environment.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     if os.environ["KERAS_BACKEND"] != "tensorflow":
         raise DependencyError(
@@ -197,6 +196,8 @@ def guarded(program: str, call: Callable[[], None]) -> NoReturn:
         program: Its name, for messages.
         call: The work.
     """
+    # Hides what TensorFlow says of itself; its warnings and errors are shown.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     try:
         call()
     except MedsynthError as error:
