@@ -19,7 +19,6 @@ from benchmark.steps import ROOT, StepFailedError
 from medsynth.classify.config import apply_overrides, read_config
 from medsynth.errors import RunFolderError, UsageError
 from medsynth.files import read_json, require_folder, write_text
-from medsynth.metrics.catalogue import parse_metrics
 from medsynth.runs import CONFIG_NAME, RunFolder
 
 _FAILURES = "failures.txt"
@@ -89,7 +88,7 @@ class Grid:
         """Refuse what stages would refuse hours later; datasets and GANs are asked by `check_commands`.
 
         Raises:
-            UsageError: Unknown metrics or settings of a classifier, or numbers that are none.
+            UsageError: Unknown settings of a classifier, or numbers that are none.
         """
         request, spec = self.request, self.spec
         for name, value in (("--jobs", request.num_jobs), ("--cpus", request.num_threads or 1)):
@@ -99,8 +98,6 @@ class Grid:
             raise UsageError("--cpus is at least 1.", received=0)
         if request.rates is not None and not (request.rates / RECORDS).is_dir():
             raise UsageError("--rates is the folder of a grid that was run.", received=request.rates)
-        if spec.metrics:
-            parse_metrics(spec.metrics)
         config = read_config(ROOT / "classifier_fake")
         for options, section in ((spec.classifier_options, "train"), (spec.nn_options or (), "nn")):
             assignments = [value for flag, value in itertools.pairwise(options) if flag == "--set"]

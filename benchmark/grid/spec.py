@@ -1,5 +1,6 @@
 """What a grid's yaml file says: data, benchmarks with their settings, GANs, seeds."""
 
+import itertools
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +10,14 @@ import yaml
 
 from medsynth.config import nearest
 from medsynth.errors import DataError, UsageError
+from medsynth.metrics.catalogue import parse_metrics
 
 GRIDS_FOLDER = Path(__file__).resolve().parents[1] / "grids"
 BENCHMARKS = ("resolution", "classes", "samples")
 GANS = ("GAN_prog", "GAN_cpd")
 MODALITIES = ("chest", "brain")
+# The option whose numbers a benchmark's settings are chosen from.
+_MADE_BY = {"classes": "--classes", "samples": "--train-per-class"}
 
 
 @dataclass(frozen=True)
@@ -229,7 +233,7 @@ def _grid(reader: _Reader) -> GridSpec:
         epochs=classifier.integer("epochs", least=1),
         classifier_gpus=classifier.integer("gpus", 0),
         nn_options=reader.options("nn") if "nn" in reader.content else None,
-        metrics=reader.text("metrics", ""),
+        metrics=_metrics(reader),
         metrics_options=reader.options("metrics_options"),
     )
     reader.take("nn", ()), reader.take("phantom", ())
@@ -262,9 +266,34 @@ def _benchmarks(reader: _Reader) -> tuple[BenchmarkSpec, ...]:
         part.close()
         if not settings:
             raise part.fail("settings", "at least one number", settings)
+        _require_made(part, found[-1])
     if not found:
         raise DataError("A grid needs at least one benchmark.", received="none", path=reader.path)
     return tuple(found)
+
+
+def _require_made(part: _Reader, benchmark: BenchmarkSpec) -> None:
+    """Refuse settings that the dataset's options leave out; where they do not name any, its command has its own."""
+    option = _MADE_BY.get(benchmark.name, "")
+    words = [word for one in benchmark.options for word in one.split("=", 1)]
+    given = [value for name, value in itertools.pairwise(words) if option and name == option]
+    made = given[-1].split(",") if given else []
+    if not made or not all(one.strip().isdecimal() for one in made):  # what is no number is the command's to refuse
+        return
+    missing = sorted(set(benchmark.settings) - set(map(int, made)))
+    if missing:
+        expected = f"numbers that {option} of {part.place}options holds, {', '.join(made)}"
+        raise part.fail("settings", expected, missing[0])
+
+
+def _metrics(reader: _Reader) -> str:
+    names = reader.text("metrics", "")
+    try:
+        if names:
+            parse_metrics(names)
+    except UsageError as error:
+        raise DataError(f"metrics: {error.expected}", received=error.received, path=reader.path) from None
+    return names
 
 
 def _gans(reader: _Reader, resolutions: list[int]) -> tuple[GanSpec, ...]:

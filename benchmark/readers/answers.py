@@ -15,7 +15,10 @@ from medsynth.data.wording import counted, listed, quoted
 from medsynth.errors import DataError
 
 Floats = npt.NDArray[np.float64]
-_WORDS = {REAL: 1.0, "r": 1.0, SYNTHETIC: 0.0, "s": 0.0, "": np.nan}
+# Any beginning of a word will do, as `synth`; nothing is no answer.
+_WORDS = {
+    word[:length]: value for word, value in ((REAL, 1.0), (SYNTHETIC, 0.0)) for length in range(1, len(word) + 1)
+} | {"": np.nan}
 _LEVELS = {str(value): float(value) for value, _ in CONFIDENCES} | {"": np.nan}
 _CONFIDENCE = f"a confidence is {', '.join(f'{value} ({word})' for value, word in CONFIDENCES)} or nothing"
 # Spreadsheets may give whole numbers decimals.
@@ -45,7 +48,7 @@ def read_answers(paths: Sequence[Path], key: StudyKey) -> Answers:
 
     Columns `item` and `answer` (real or synthetic, or their first letters) are needed, `study` and `confidence` are
     used where they are there. A missing row or an empty answer counts as no answer. Separators and encodings are those
-    that spreadsheets write, and so is `3,0` for 3.
+    that spreadsheets write, and so is `3,0` or `3.0` for 3.
 
     Raises:
         DataError: A table that is unreadable, of another study, of the same reader as another, without any answer, or

@@ -63,6 +63,12 @@ class Findings:
         return [*named, (POOLED, self.pooled)] if len(named) > 1 else named
 
     @property
+    def conclusion(self) -> str:
+        """What the accuracy of all readers says."""
+        single = self.skills[0] if len(self.skills) == 1 else self.pooled
+        return conclude(single, self.margin, self.skills)
+
+    @property
     def wrong(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """How many readers were wrong about every item, and how many answered, [N] each."""
         answered = ~np.isnan(self.answers.called_real)
@@ -130,8 +136,7 @@ def format_findings(findings: Findings) -> str:
     ]
     if findings.pairs:
         lines += [*table_lines(_kappa_table(findings)), ""]
-    single = findings.skills[0] if len(findings.skills) == 1 else findings.pooled
-    sentences = [conclude(single, findings.margin), *conclude_readers(readers, findings.skills), *_mistakes(findings)]
+    sentences = [findings.conclusion, *conclude_readers(readers, findings.skills), *_mistakes(findings)]
     paragraphs = [*sentences, *_missing(findings), "", _NOTES]
     return "\n".join([*lines, *(textwrap.fill(one, _LINE_WIDTH) for one in paragraphs)]) + "\n"
 
@@ -256,7 +261,6 @@ def _item_rows(findings: Findings) -> list[dict[str, Any]]:
 
 def _as_json(findings: Findings) -> dict[str, Any]:
     readers = findings.answers.readers
-    single = findings.skills[0] if len(findings.skills) == 1 else findings.pooled
     kappas = [
         {"readers": [readers[first], readers[second]], "cohen_kappa": _kappa_values(kappa)}
         for first, second, kappa in findings.pairs
@@ -264,7 +268,7 @@ def _as_json(findings: Findings) -> dict[str, Any]:
     return {
         "study": findings.key.facts,
         "margin": findings.margin,
-        "conclusion": conclude(single, findings.margin),
+        "conclusion": findings.conclusion,
         "conclusions_on_readers": conclude_readers(readers, findings.skills),
         "readers": [_skill_row(name, skill) for name, skill in zip(readers, findings.skills, strict=True)],
         "pooled": _skill_row(POOLED, findings.pooled),

@@ -264,7 +264,8 @@ class RecordFile:
             yield self.read(range(start, min(start + size, len(self))))
 
     def _damaged(self, sentence: str, received: object) -> DataError:
-        return DataError(f"{sentence} The file is damaged; build the dataset again.", received=received, path=self.path)
+        remedy = "The file is damaged; make it again with the command that made it."
+        return DataError(f"{sentence} {remedy}", received=received, path=self.path)
 
     def _scan(self, size: int) -> Iterator[tuple[tuple[int, ...], int, bytes]]:
         """Check every record and yield its (shape [C, H, W], offset of its pixels, checksum)."""

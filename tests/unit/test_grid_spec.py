@@ -74,6 +74,17 @@ def test_the_small_grid_of_these_tests_can_be_read(tmp_path: Path) -> None:
         (lambda grid: grid["gans"]["GAN_prog"].update(kimg={16: 1}), r"a number for each resolution, also for 8"),
         (lambda grid: grid["gans"]["GAN_prog"].update(options="--x"), r"a list of words"),
         (lambda grid: grid["classifier"].update(epoch=3), r"Did you mean epochs\?.*classifier\.epoch"),
+        (lambda grid: grid.update(metrics="kid,foo"), r"metrics: Unknown metric\..*Known metrics: fid.*Received: foo"),
+        (
+            lambda grid: grid["benchmarks"]["classes"].update(settings=[3, 99], options=["--classes", "6,3"]),
+            r"benchmarks\.classes\.settings must be numbers that --classes of .*options holds, 6, 3\. Received: 99",
+        ),
+        (
+            lambda grid: grid["benchmarks"].update(
+                samples={"command": "create_samples_from_xray", "settings": [7], "options": ["--train-per-class=8,9"]}
+            ),
+            r"benchmarks\.samples\.settings must be numbers that --train-per-class of .* Received: 7",
+        ),
         (lambda grid: grid.update(classifier=[1]), r"classifier must be a mapping"),
     ],
 )

@@ -14,7 +14,7 @@ from benchmark.readers.accuracy import (
     resampled_items,
 )
 from benchmark.readers.agreement import cohen_kappa, fleiss_kappa, kappa_estimate
-from benchmark.readers.answers import Answers
+from benchmark.readers.answers import Answers, read_answers
 from benchmark.readers.conclusion import conclude, conclude_readers
 from benchmark.readers.report import format_findings, measure
 from benchmark.readers.study import StudyKey
@@ -220,6 +220,38 @@ def test_conclusions_say_no_more_than_the_interval(called: Floats, start: str) -
     assert text.startswith(start)
     assert f"{skill.accuracy.high:.1%}" in text, "the largest accuracy that the answers allow is always named"
     assert "indistinguishable" not in text
+
+
+@pytest.mark.parametrize("margin", [0.1, 0.01])
+def test_readers_who_differ_from_chance_are_not_hidden_by_their_mean(margin: float) -> None:
+    called = np.array([IS_REAL, ~IS_REAL], float)  # one always right, one always wrong
+    skills = [reader_skill(IS_REAL, one, NO_CONFIDENCE, ONCE) for one in called]
+    text = conclude(pooled_skill(IS_REAL, called), margin, skills)
+    assert text.startswith("Real and synthetic images can be told apart by single readers: of 2 readers, 1 above")
+    assert "1 below it" in text
+    assert "Readers differ" in text
+    assert "quivalence" not in text
+    assert "not shown" not in text
+    items = tuple(f"item_{number}" for number in range(NUM))
+    key = StudyKey(Path("study"), "study-x", items, IS_REAL, items, {})
+    report = format_findings(measure(key, Answers(("a", "b"), called, np.full(called.shape, np.nan)), margin))
+    assert text in " ".join(report.split())
+
+
+@pytest.mark.parametrize(
+    ("answer", "called"),
+    [("Re", 1), ("real", 1), ("s", 0), ("synth", 0), ("synthetic", 0)],
+)
+@pytest.mark.parametrize("confidence", ["2", "2.0", "2,0"])
+def test_beginnings_of_words_and_whole_numbers_with_decimals_count(
+    tmp_path: Path, answer: str, called: int, confidence: str
+) -> None:
+    path = tmp_path / "answers-a.csv"
+    path.write_text(f'item,answer,confidence\nitem_0,{answer},"{confidence}"\n')
+    key = StudyKey(tmp_path, "study-x", ("item_0",), np.ones(1, bool), ("",), {})
+    found = read_answers([path], key)
+    assert found.called_real.tolist() == [[called]]
+    assert found.confidence.tolist() == [[2]]
 
 
 def test_single_readers_are_judged_with_an_adjustment_for_their_number() -> None:

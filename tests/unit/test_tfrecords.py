@@ -74,8 +74,9 @@ def test_a_flipped_byte_is_named_with_file_and_record(tmp_path: Path, offset_in_
     position = 2 * record_size + offset_in_record % record_size
     data[position] ^= 0x40
     path.write_bytes(data)
-    with pytest.raises(DataError, match=rf"train-r03.tfrecords: Record 2 at byte {2 * record_size}"):
+    with pytest.raises(DataError, match=rf"train-r03.tfrecords: Record 2 at byte {2 * record_size}") as error:
         tfrecords.RecordFile(path)
+    assert "make it again with the command that made it" in str(error.value), "be it a dataset or synthetic images"
 
 
 @pytest.mark.parametrize("lost_bytes", [1, 4, 60, 70])
