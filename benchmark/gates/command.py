@@ -10,7 +10,7 @@ from benchmark.gates.facts import Facts, as_json, find_versions, now
 from benchmark.gates.inputs import JOINT_GAN, Request, VerdictInputs, read_inputs
 from benchmark.gates.joint_inputs import read_joint_inputs, train_evidence
 from benchmark.gates.model import Gate
-from benchmark.gates.overall import Overall, judge_overall
+from benchmark.gates.overall import PRIVACY, Overall, judge_overall
 from benchmark.gates.page import render
 from benchmark.gates.private_pictures import mark_private
 from benchmark.gates.thresholds import Thresholds, read_thresholds
@@ -19,7 +19,6 @@ from medsynth.errors import UsageError
 from medsynth.files import make_folder, write_json, write_text
 
 PAGE, REPORT = "verdict.html", "verdict.json"
-PRIVACY = "privacy"
 Judge = Callable[[VerdictInputs, Mapping[str, float]], Gate]
 
 
