@@ -13,7 +13,6 @@ import sys
 from pathlib import Path
 
 from medsynth import app
-from medsynth.errors import UsageError
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -43,18 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Judge, write the files, and print the verdict.
-
-    Raises:
-        UsageError: Both arguments are the same folder.
-    """
-    if arguments.results_dir.resolve() == arguments.data_dir.resolve():
-        raise UsageError(
-            "results_dir and data_dir are the same folder. The first holds the results of a GAN, the second what it "
-            "was trained on.",
-            received="one folder for both",
-            path=arguments.data_dir,
-        )
+    """Judge, write the files, and print the verdict."""
     from benchmark.gates.command import make_verdict
     from benchmark.gates.inputs import Request
 

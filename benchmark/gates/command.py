@@ -67,6 +67,13 @@ def make_verdict(
     Raises:
         MedsynthError: Data, settings or thresholds that cannot be used, or a command that failed.
     """
+    if request.results_dir.resolve() == request.data_dir.resolve():
+        raise UsageError(
+            "results_dir and data_dir are the same folder. The first holds the results of a GAN, the second what it "
+            "was trained on.",
+            received="one folder for both",
+            path=request.data_dir,
+        )
     thresholds = read_thresholds(thresholds_path)
     inputs = _read(request)
     _require_settings_for_filters(inputs)
