@@ -67,6 +67,7 @@ class SaliencyNetwork:
         inner = classifier.backbone.get_layer(layer or classifier.saliency_layer).output
         self._parts = keras.Model(classifier.backbone.input, [inner, classifier.backbone.output])
         self._head = classifier.head
+        self._graph = tf.function(self._run)
 
     def __call__(self, images: Any, labels: Any | None = None, *, training: bool = False) -> SaliencyPass:
         """Return a pass over a batch; a `tf.GradientTape` around it sees everything, the gradients too.
@@ -76,9 +77,13 @@ class SaliencyNetwork:
             labels: The classes to explain, integers [N]; each image's predicted one where not given.
             training: Whether dropout and batch normalisation are in training.
         """
-        images = tf.convert_to_tensor(images)
+        # Of what a tape holds, a graph runs backwards only what lies behind the layer; eagerly, everything would be.
+        run: Callable[..., SaliencyPass] = self._graph if tf.executing_eagerly() else self._run
+        labels = None if labels is None else tf.convert_to_tensor(labels)
+        return run(tf.convert_to_tensor(images), labels, training)
+
+    def _run(self, images: Any, labels: Any | None, training: bool) -> SaliencyPass:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
-            # Of all that is recorded only what lies behind the layer is run backwards.
             tape.watch(images)
             activations, features = self._parts(images, training=training)
             scores = self._head(features, training=False)
