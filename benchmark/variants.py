@@ -133,10 +133,21 @@ class _Session:
     def each(self, label: str, work: list[Any], function: Any) -> None:
         """Call the function for all of it, several at once; the first that fails ends the others."""
         progress = Progress(label, len(work), label)
+        has_failed = threading.Event()
+
+        def begin(item: Any) -> None:
+            if has_failed.is_set():  # before this thread is told to stop
+                return
+            try:
+                function(item)
+            except BaseException:
+                has_failed.set()
+                raise
+
         try:
             with ThreadPoolExecutor(self.request.num_jobs) as pool:
                 try:
-                    for _ in pool.map(function, work):
+                    for _ in pool.map(begin, work):
                         progress.advance()
                 except BaseException:
                     pool.shutdown(wait=False, cancel_futures=True)
